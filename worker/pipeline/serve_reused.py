@@ -14,6 +14,7 @@ from worker.metrics import served
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.listed_cutouts import WantedCutout
 from worker.pipeline.reuse import copy_of, is_held
+from worker.pipeline.sources import SourceBusyError
 from worker.pipeline.unchanged_sources import unchanged_of
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,25 @@ def complete_reused(context: WorkerContext, dispatched: Dispatched) -> None:
         remembered = [each for each in found if each.address is not None]
         ended = _end(context, known, reuse_scope)
         if remembered:
-            ended += _end(context, unchanged_of(context, remembered), reuse_scope)
-            if not context.stopping.is_set():
-                context.store.fetch_sources([(each.job_id, each.fence) for each in remembered])
+            ended += _end_unchanged(context, remembered, reuse_scope)
         if ended < len(dispatched):
             context.store.requeue(dispatched)
     except PostgresAwayError as error:
         log.warning("%d jobs are left until their lease is over: %s", len(dispatched), error)
+
+
+def _end_unchanged(context: WorkerContext, found: list[ReusableJob], reuse_scope: ReuseScope) -> int:
+    """End these jobs if their source is unchanged, and let the others fetch it; returns how many ended."""
+    ids = [(each.job_id, each.fence) for each in found]
+    try:
+        unchanged = unchanged_of(context, found)
+    except SourceBusyError as busy:
+        context.store.delay(ids, busy.snooze)
+        return len(found)
+    ended = _end(context, unchanged, reuse_scope)
+    if not context.stopping.is_set():
+        context.store.fetch_sources(ids)
+    return ended
 
 
 def _end(context: WorkerContext, found: list[ReusableJob], reuse_scope: ReuseScope) -> int:

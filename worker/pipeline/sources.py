@@ -4,7 +4,7 @@ import hashlib
 import random
 import threading
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ from cutout.network import (
 from cutout.network.hosts import port_of
 from cutout.network.url_rules import server_of
 from cutout.queue.attempts.outcomes import Fail, Outcome, Retry, Snooze
+from cutout.queue.reuse.serve_reused import SOURCE_BUSY
 from cutout.queue.reuse.source_validators import SourceValidator
 from cutout.settings import Settings
 from cutout.storage import (
@@ -71,6 +72,14 @@ class SourceError(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
+
+
+class SourceBusyError(SourceError):
+    """Too many requests are under way; `snooze` is the outcome of the job."""
+
+    def __init__(self, snooze: Snooze) -> None:
+        super().__init__(snooze)
+        self.snooze = snooze
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +123,39 @@ class HostTurns:
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._lock = threading.Lock()
-        self._hosts: dict[str, Counter[uuid.UUID | None]] = {}
+        self._changed = threading.Condition()
+        self._hosts: defaultdict[str, Counter[uuid.UUID | None]] = defaultdict(Counter)
 
     @contextmanager
-    def turn(self, host: str, owner: uuid.UUID | None = None) -> Iterator[None]:
-        """Count a request at the host. Raises SourceError if there are too many: the job comes back soon."""
-        with self._lock:
-            held = self._hosts.setdefault(host, Counter())
-            if held[owner] and held.total() >= self._at_once:
-                busy = f"{held[owner]} pictures are being fetched from {host}, which is all that it may serve"
-                raise SourceError(Snooze("SOURCE_BUSY", busy, BUSY_SNOOZE_S))
-            held[owner] += 1
+    def turn(self, host: str, owner: uuid.UUID | None = None, *, within_s: float = 0.0) -> Iterator[None]:
+        """Count a request at the host, and wait so long for its turn.
+
+        Raises SourceBusyError if there are too many: the job comes back soon.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has_room(host, owner), within_s):
+                count = self._hosts[host][owner]
+                busy = f"{count} pictures are being fetched from {host}, which is all that it may serve"
+                raise SourceBusyError(Snooze(SOURCE_BUSY, busy, BUSY_SNOOZE_S))
+            self._hosts[host][owner] += 1
         try:
             yield
         finally:
-            with self._lock:
-                held[owner] -= 1
-                if not held[owner]:
-                    del held[owner]
-                if not held:
-                    del self._hosts[host]
+            with self._changed:
+                self._leave(host, owner)
+                self._changed.notify_all()
+
+    def _has_room(self, host: str, owner: uuid.UUID | None) -> bool:
+        held = self._hosts.get(host)
+        return held is None or not held[owner] or held.total() < self._at_once
+
+    def _leave(self, host: str, owner: uuid.UUID | None) -> None:
+        held = self._hosts[host]
+        held[owner] -= 1
+        if not held[owner]:
+            del held[owner]
+        if not held:
+            del self._hosts[host]
 
 
 class StorageWatch(Protocol):

@@ -16,7 +16,7 @@ from cutout.network import FetchError, NotModified, Unfinished, fetch
 from cutout.network.url_rules import server_of
 from cutout.queue.reuse.serve_reused import ReusableJob
 from worker.pipeline.context import WorkerContext
-from worker.pipeline.sources import SourceError, Web
+from worker.pipeline.sources import SourceBusyError, Web
 
 # For one message, whose thread waits.
 ASK_WITHIN_S = 10.0
@@ -37,15 +37,15 @@ class _Part(NamedTuple):
 
 
 def unchanged_of(context: WorkerContext, jobs: list[ReusableJob]) -> list[ReusableJob]:
-    """The jobs whose source's server says that it is unchanged; none if too many messages ask by now."""
+    """The jobs whose source's server says that it is unchanged.
+
+    Raises SourceBusyError if too many messages ask by now: these jobs come back soon.
+    """
     ends_at = time.monotonic() + ASK_WITHIN_S
-    try:
-        # Counted for the first one's producer: messages of several producers are few.
-        with context.asking.turn(ALL_SERVERS, jobs[0].producer_id), ThreadPoolExecutor(CONNECTIONS) as pool:
-            asked = pool.map(lambda part: _ask(context, part, ends_at), list(_parts(jobs)))
-            return [job for unchanged in asked for job in unchanged]
-    except SourceError:
-        return []
+    # Counted for the first one's producer: messages of several producers are few.
+    with context.asking.turn(ALL_SERVERS, jobs[0].producer_id), ThreadPoolExecutor(CONNECTIONS) as pool:
+        asked = pool.map(lambda part: _ask(context, part, ends_at), list(_parts(jobs)))
+        return [job for unchanged in asked for job in unchanged]
 
 
 def _parts(jobs: list[ReusableJob]) -> Iterator[_Part]:
@@ -62,7 +62,7 @@ def _ask(context: WorkerContext, part: _Part, ends_at: float) -> list[ReusableJo
     """Ask for each, until the time is over, the server fails, or too much has changed."""
     unchanged: list[ReusableJob] = []
     try:
-        with context.hosts.turn(part.server, part.owner):
+        with context.hosts.turn(part.server, part.owner, within_s=max(ends_at - time.monotonic(), 0.0)):
             web = Web(context.settings)
             with closing(web.transport):
                 others = 0
@@ -74,7 +74,7 @@ def _ask(context: WorkerContext, part: _Part, ends_at: float) -> list[ReusableJo
                         unchanged.append(job)
                     else:
                         others += 1
-    except (SourceError, Unfinished):
+    except (SourceBusyError, Unfinished):
         # The server is busy with others of this producer, or does not answer.
         return unchanged
     return unchanged

@@ -31,12 +31,17 @@ def message(bench: Bench, *sources: bytes) -> Dispatched:
 def message_of(bench: Bench, *sources: str) -> Dispatched:
     """Dispatch a message with one job for each of these uploaded pictures."""
     enqueued = [bench.enqueue(source) for source in sources]
+    fences = dict(dispatch_reused(bench))
+    return [(job_id, fences[job_id]) for job_id in enqueued]
+
+
+def dispatch_reused(bench: Bench) -> Dispatched:
+    """Dispatch what is ready: jobs that reuse a cutout, and no others."""
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
         turns = dispatch(session, MOST, lease=LEASE, reuse_scope=reuse_scope, reuse_room=MOST)
     assert turns.calls == []
-    fences = dict(turns.reused)
-    return [(job_id, fences[job_id]) for job_id in enqueued]
+    return turns.reused
 
 
 def jobs(bench: Bench, dispatched: Dispatched) -> list[Job]:

@@ -1,16 +1,28 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import text
 
 from cutout.enums import QueueState, Reuse, State
+from cutout.network.url_rules import server_of
+from cutout.queue.promote import promote_due
 from cutout.queue.reuse.serve_reused import NOT_CONFIRMED
 from tests.support.bench import Bench
+from tests.support.machine import scaled
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.web import WebServer
-from tests.worker.pipeline.test_serve_reused import DONE, READY, jobs, message_of, queue_states
+from tests.worker.pipeline.test_serve_reused import (
+    DONE,
+    READY,
+    dispatch_reused,
+    jobs,
+    message_of,
+    queue_states,
+)
 from worker.pipeline import unchanged_sources
 from worker.pipeline.serve_reused import complete_reused
 from worker.pipeline.unchanged_sources import ALL_SERVERS, MOST_OTHER_ANSWERS
@@ -106,13 +118,36 @@ def test_a_refused_address_is_not_asked(shop: Shop, make_bench: Callable[..., Be
     assert shop.server.asked(PATHS[0]) == 1
 
 
-def test_a_producer_whose_messages_ask_already_goes_the_ordinary_way(shop: Shop) -> None:
-    """Its slow servers do not take the threads of others."""
+def test_a_producer_whose_messages_ask_already_comes_back(shop: Shop) -> None:
+    """Its slow servers do not take the threads of others; its next message is served."""
     served = message_of(shop.bench, *shop.addresses)
     with shop.bench.context.asking.turn(ALL_SERVERS):
         complete_reused(shop.bench.context, served)
-    assert queue_states(shop.bench, served) == [READY, READY]
+    assert [job.queue_state for job in jobs(shop.bench, served)] == [QueueState.DELAYED] * 2
+    assert {job.code for job in jobs(shop.bench, served)} == {"SOURCE_BUSY"}
     assert shop.server.asked(PATHS[0]) == 1
+    with shop.bench.engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE queue_state = 'delayed'"))
+        promote_due(connection)
+    complete_reused(shop.bench.context, dispatch_reused(shop.bench))
+    assert queue_states(shop.bench, served) == [DONE, DONE]
+    assert shop.server.asked(PATHS[0]) == 2
+
+
+def test_a_server_with_all_its_requests_is_waited_for(shop: Shop) -> None:
+    """As long as a message may ask, those of other messages end meanwhile."""
+    served = message_of(shop.bench, *shop.addresses)
+    context = shop.bench.context
+    (server,) = {server_of(address) for address in shop.addresses}
+    with ExitStack() as others, ThreadPoolExecutor(1) as pool:
+        for _ in range(context.settings.source_fetches_per_host):
+            others.enter_context(context.hosts.turn(server))
+        serving = pool.submit(complete_reused, context, served)
+        with pytest.raises(TimeoutError):
+            serving.result(0.3)
+        others.close()
+        serving.result(scaled(10))
+    assert queue_states(shop.bench, served) == [DONE, DONE]
 
 
 def test_what_was_erased_meanwhile_is_not_served(shop: Shop) -> None:

@@ -41,6 +41,8 @@ COMPRESSED_AT_ONCE = 2
 DOWNLOADS = 40
 # Writing them is work for the interpreter, which all requests share.
 DOWNLOADS_AT_WORK = 4
+# The queue's rate is a guess at when to look again, and changes slowly: no request waits for five statements.
+PACE_SLACK_S = 10.0
 # No statement of a request may take longer; reading results is many short ones.
 PATIENCE = {"statement_timeout": "30s", "lock_timeout": "10s"}
 
@@ -106,7 +108,7 @@ def open_services(settings: Settings) -> Services:
             of=None,
         )
 
-    pace = FreshCache(find_pace)
+    pace = FreshCache(find_pace, slack_s=PACE_SLACK_S)
     counting = BatchCache(looks, pace)
     watch = Watch(looks)
     loop = asyncio.get_running_loop()

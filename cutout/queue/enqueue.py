@@ -219,6 +219,9 @@ def enqueue_all(
         }
         for job, virtual_start in zip(jobs, virtual_starts, strict=True)
     ]
+    if batch_id is None and not any(job.natural_key for job in jobs):
+        # Nothing of them is unique, and a savepoint takes two statements.
+        return _insert_jobs(session, rows, common)
     try:
         with session.begin_nested():
             return _insert_jobs(session, rows, common)

@@ -32,21 +32,22 @@ class _Look(Generic[V]):
     task: "asyncio.Task[V | None]"
     begun_at: float
 
-    def may_wait(self, held: _Held[V]) -> bool:
+    def may_wait(self, held: _Held[V], slack_s: float) -> bool:
         """Whether the value before it will do until it is over."""
-        was_asked_for = self.begun_at - held.begun_at < GOOD_FOR_S + SLACK_S
+        was_asked_for = self.begun_at - held.begun_at < GOOD_FOR_S + slack_s
         return was_asked_for and time.monotonic() - self.begun_at < LONGEST_LOOK_S
 
 
 class FreshCache(Generic[K, V]):
     """Values by key, each looked up by one of those who ask while the others wait for it or use the last one.
 
-    A value is at most a second old and, while the next is looked up, older by as long as a look takes.
-    None is not kept. Belongs to one event loop.
+    A value is at most a second old and, while the next is looked up, older by as long as a look takes, and by
+    `slack_s`. None is not kept. Belongs to one event loop.
     """
 
-    def __init__(self, look: Callable[[K], Awaitable[V | None]]) -> None:
+    def __init__(self, look: Callable[[K], Awaitable[V | None]], *, slack_s: float = SLACK_S) -> None:
         self._look = look
+        self._slack_s = slack_s
         self._held: OrderedDict[K, _Held[V]] = OrderedDict()
         self._looks: dict[K, _Look[V]] = {}
 
@@ -65,7 +66,7 @@ class FreshCache(Generic[K, V]):
             if time.monotonic() - held.begun_at < GOOD_FOR_S:
                 return held.value
             look = self._begin(key)
-            return held.value if look.may_wait(held) else await asyncio.shield(look.task)
+            return held.value if look.may_wait(held, self._slack_s) else await asyncio.shield(look.task)
         while key in self._looks and self._looks[key].begun_at < since:
             # It began too early.
             await asyncio.shield(self._looks[key].task)

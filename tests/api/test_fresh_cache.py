@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from cutout.telemetry.fresh_cache import FreshCache
+from cutout.telemetry.fresh_cache import GOOD_FOR_S, FreshCache
 from tests.support import event_loop
 
 
@@ -30,3 +30,27 @@ def test_many_who_want_it_anew_share_looks_and_all_get_it() -> None:
     values, looks = event_loop.run(run())
     assert all(values)
     assert 1 < looks < 100
+
+
+def test_with_slack_the_last_value_is_given_out_while_the_next_is_looked_up() -> None:
+    """Nobody waits for it; the value after it is the new one."""
+
+    async def run() -> list[int | None]:
+        looks = iter((1, 2))
+        looked = asyncio.Event()
+
+        async def look(_: str) -> int:
+            number = next(looks)
+            if number > 1:
+                await looked.wait()
+            return number
+
+        fresh: FreshCache[str, int] = FreshCache(look, slack_s=10.0)
+        values = [await fresh.get("k")]
+        await asyncio.sleep(GOOD_FOR_S + 0.01)
+        values.append(await fresh.get("k"))
+        looked.set()
+        await asyncio.sleep(0.01)
+        return [*values, await fresh.get("k")]
+
+    assert event_loop.run(run()) == [1, 1, 2]

@@ -53,8 +53,8 @@ TICK_S = 0.2
 # While calls are dispatched: a new job waits no longer than necessary.
 BUSY_TICK_S = 0.1
 STANDBY_S = 2.0
-# Ticks at signals: a producer that enqueues job by job makes no more of them.
-SHORTEST_TICK_S = 0.03
+# Between ticks at signals: a producer that enqueues job by job makes no more of them.
+SIGNALLED_TICK_S = 0.03
 REDIS_TIMEOUT_S = 5
 LOOP = "dispatcher"
 # A tick takes milliseconds, and after an outage seconds.
@@ -108,6 +108,7 @@ class Dispatcher:
         self._engine = engine
         self._stopping = threading.Event()
         self._woken = threading.Event()
+        self._signalled_at = 0.0
         self._signals = SignalListener(settings, Signal.QUEUED, self._woken.set)
         self._loop = WatchedLoop(LOOP, TURN_WITHIN_S)
         secrets = [key.get_secret_value() for key in settings.require_endpoint_api_keys()]
@@ -227,7 +228,8 @@ class Dispatcher:
     def _wait_for_tick(self, began: float, tick_s: float) -> None:
         """Wait until a tick is due, or a job that somebody waits for was enqueued."""
         if self._woken.wait(max(began + tick_s - time.monotonic(), 0.0)):
-            self._stopping.wait(max(began + SHORTEST_TICK_S - time.monotonic(), 0.0))
+            self._stopping.wait(max(self._signalled_at + SIGNALLED_TICK_S - time.monotonic(), 0.0))
+            self._signalled_at = time.monotonic()
             self._woken.clear()
 
     def _read_snapshot(self, connection: Connection) -> QueueSnapshot:

@@ -77,7 +77,7 @@ def release(
     return view_for(_act(request, session, job_id, actions.release_job, (State.HELD,)), producer_id, pace)
 
 
-@router.post("/retry-outputs", openapi_extra=changes_what_was_seen())
+@router.post("/retry-outputs", openapi_extra=changes_what_was_seen("wrong-state"))
 def retry_outputs(
     job_id: uuid.UUID, request: Request, session: IdempotentSession, producer_id: ProducerId, pace: Pace
 ) -> JobView:

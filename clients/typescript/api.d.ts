@@ -8188,7 +8188,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `idempotency-key-in-use`: The same request is being carried out at this moment */
+            /** @description `idempotency-key-in-use`: The same request is being carried out at this moment; `wrong-state`: The state of the job or batch does not allow this */
             409: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];

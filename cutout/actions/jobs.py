@@ -14,6 +14,7 @@ from cutout.models import JOBS
 from cutout.models.database import Database
 from cutout.producers.action_record import Extent, about_job, record
 from cutout.producers.actors import Asked
+from cutout.queue.batch_actions.unfinished import refuse_while_ending
 from cutout.queue.outputs.repeat import repeat_of_job
 from cutout.storage.unexpected_bytes import Unexpected
 
@@ -40,9 +41,13 @@ def accept_job(database: Database, asked: Asked, job_id: uuid.UUID, found: Unexp
 
 
 def retry_job_outputs(database: Database, asked: Asked, job_id: uuid.UUID) -> int:
-    """Let the failed outputs of a job be made again; returns how many."""
+    """Let the failed outputs of a job be made again; returns how many.
+
+    Raises BatchIsEndingError while its batch is being deleted.
+    """
     repeated = repeat_of_job(database, job_id)
     if repeated:
+        refuse_while_ending(database, [job_id], {ActionKind.DELETE})
         extent = Extent(repeated)
         record(database, asked, ActionKind.RETRY_JOB_OUTPUTS, about_job(database, job_id), extent)
     return repeated

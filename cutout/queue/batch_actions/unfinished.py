@@ -46,8 +46,10 @@ def ending(database: Database, batch_id: uuid.UUID) -> ActionKind | None:
     return ActionKind.CANCEL if ActionKind.CANCEL in unfinished_kinds(database, batch_id) else None
 
 
-def refuse_while_ending(database: Database, job_ids: Collection[uuid.UUID]) -> None:
-    """Raise BatchIsEndingError if a batch of these jobs is being cancelled or deleted.
+def refuse_while_ending(
+    database: Database, job_ids: Collection[uuid.UUID], kinds: Collection[ActionKind] = tuple(DOING)
+) -> None:
+    """Raise BatchIsEndingError if a batch of these jobs is ending by one of these kinds.
 
     To be called after the statement that changed the batches' rows, in its transaction: no action can be
     requested for them from then on, and each that was is seen.
@@ -59,5 +61,6 @@ def refuse_while_ending(database: Database, job_ids: Collection[uuid.UUID]) -> N
             or_(BATCHES.c.delete_requested_at.is_not(None), HAS_ACTION),
         )
     ).all():
-        if kind := ending(database, batch_id):
+        kind = ending(database, batch_id)
+        if kind is not None and kind in kinds:
             raise BatchIsEndingError(batch_id, kind)

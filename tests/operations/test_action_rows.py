@@ -6,6 +6,7 @@ import pwd
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -41,8 +42,8 @@ UNKNOWN = str(uuid.UUID(int=7))
 SCHEDULE = {"name": "nightly", "manifest_url": "https://shop.example/a.csv", "cron": "0 1 * * *"}
 ENDPOINT = {"url": "https://shop.example/hook?token=hidden", "events": ["batch.finished"]}
 MERGE = {"Content-Type": "application/merge-patch+json"}
-# They add work, of which their own rows tell: by whom, when and how much.
-ENQUEUES = {("POST", "/v1/jobs"), ("POST", "/v1/batches")}
+# It adds a job, whose own row tells by whom and when: a second one would double what the hot path writes.
+ENQUEUES = {("POST", "/v1/jobs")}
 
 
 def rows(engine: Engine) -> list[Row[*tuple[Any, ...]]]:
@@ -75,6 +76,11 @@ class Shop:
         if paused:
             self.client.post(f"/v1/schedules/{made}/pause").raise_for_status()
         return str(made)
+
+    def skipping(self) -> str:
+        made = self.schedule()
+        self.client.post(f"/v1/schedules/{made}/skip").raise_for_status()
+        return made
 
     def endpoint(self) -> str:
         made = self.client.post("/v1/webhooks/endpoints", json=ENDPOINT).raise_for_status()
@@ -180,6 +186,13 @@ def failed_output(shop: Shop) -> Request:
 BATCH, JOB, SCHED = "/v1/batches/{batch_id}", "/v1/jobs/{job_id}", "/v1/schedules/{schedule_id}"
 HOOK = "/v1/webhooks/endpoints/{endpoint_id}"
 REQUESTS: dict[tuple[str, str], Prepare] = {
+    ("POST", "/v1/batches"): lambda _: Request(
+        "/v1/batches",
+        K.ADD_BATCH,
+        S.BATCH,
+        {"name": "spring", "jobs": [{"source_url": SOURCE}]},
+        subject_is_new=True,
+    ),
     ("POST", f"{BATCH}/cancel"): of_batch(K.CANCEL, "/cancel"),
     ("POST", f"{BATCH}/retry"): of_batch(K.RETRY, "/retry"),
     ("POST", f"{BATCH}/pause"): of_batch(K.PAUSE, "/pause"),
@@ -205,6 +218,10 @@ REQUESTS: dict[tuple[str, str], Prepare] = {
     ("DELETE", SCHED): of_schedule(K.REMOVE_SCHEDULE, ""),
     ("POST", f"{SCHED}/pause"): of_schedule(K.PAUSE_SCHEDULE, "/pause"),
     ("POST", f"{SCHED}/resume"): of_schedule(K.RESUME_SCHEDULE, "/resume", paused=True),
+    ("POST", f"{SCHED}/skip"): of_schedule(K.SKIP_RUN, "/skip"),
+    ("POST", f"{SCHED}/restore"): lambda shop: Request(
+        f"/v1/schedules/{shop.skipping()}/restore", K.RESTORE_RUN, S.SCHEDULE
+    ),
     ("POST", f"{SCHED}/run"): of_schedule(K.RUN_SCHEDULE, "/run"),
     ("POST", "/v1/webhooks/endpoints"): lambda _: Request(
         "/v1/webhooks/endpoints", K.ADD_ENDPOINT, S.ENDPOINT, ENDPOINT, subject_is_new=True
@@ -283,6 +300,7 @@ class Desk:
     batch_id: uuid.UUID
     producer_id: uuid.UUID
     key_id: uuid.UUID
+    directory: Path
 
     def schedule(self, *, paused: bool = False) -> None:
         scalar(
@@ -351,15 +369,21 @@ class Desk:
     def failed_output(self) -> None:
         fail_outputs(self.engine)
 
+    def catalog(self) -> Path:
+        self.directory.joinpath("secret").mkdir()
+        found = self.directory / "secret" / "catalog.csv"
+        found.write_text(f"external_id,source\nA,{SOURCE}\nB,{SOURCE}\n")
+        return found
+
 
 @pytest.fixture
-def desk(engine: Engine, bucket: Bucket) -> Desk:
+def desk(engine: Engine, bucket: Bucket, tmp_path: Path) -> Desk:
     with Session(engine) as session, session.begin():
         producer, _ = create_producer(session, "shop")
         key_id = session.execute(text("SELECT id FROM api_keys")).scalar_one()
         producer_id = producer.id
     fates: Fates = {"done": DONE, "broken": BROKEN, "broken too": BROKEN, "new": None}
-    return Desk(engine, bucket, make_batch(engine, fates), producer_id, key_id)
+    return Desk(engine, bucket, make_batch(engine, fates), producer_id, key_id, tmp_path)
 
 
 Words = tuple[str, ...]
@@ -396,6 +420,7 @@ def paused(desk: Desk) -> None:
 NIGHTLY = lambda desk: desk.schedule()  # noqa: E731
 ADD = ("schedule", "add", "nightly", "--source", "s3://bucket/secret/", "--cron", "0 1 * * *")
 COMMANDS: dict[str, list[Command]] = {
+    "ingest": [(K.ADD_BATCH, after(Desk.catalog, "ingest", "{}"))],
     "approve": [(K.APPROVE, after(planned, "approve", "{}"))],
     "retry": [(K.RETRY, with_batch("retry")), (K.RETRY_JOB, lambda desk: ("retry", job_of(desk, "failed")))],
     "cancel": [
@@ -441,6 +466,7 @@ COMMANDS: dict[str, list[Command]] = {
             after(lambda desk: desk.schedule(paused=True), "schedule", "resume", "nightly"),
         )
     ],
+    "schedule skip": [(K.SKIP_RUN, after(NIGHTLY, "schedule", "skip", "nightly"))],
     "schedule run": [(K.RUN_SCHEDULE, after(NIGHTLY, "schedule", "run", "nightly"))],
     "schedule remove": [(K.REMOVE_SCHEDULE, after(NIGHTLY, "schedule", "remove", "nightly"))],
 }

@@ -123,7 +123,7 @@ def accept(sent: Sent) -> Done:
     if job.acceptable is None:
         raise refused("It has no unexpected result to accept now, and nothing was done.")
     _require_shown(sent, job)
-    if job.acceptable.sha256 != sent.text("sha256"):
+    if job.acceptable.sha256 != sent.text("result"):
         raise stale("Another result came for it than the page showed")
     if not accept_job(sent.session, sent.asked, job_id, job.acceptable):
         raise stale("It is not held any more")
@@ -179,7 +179,7 @@ async def ask_accept(request: Request) -> Confirmation:
         "It is paid for, and becomes the cutout of the job as it is: no call is made, and no credit spent.",
     )
     page = _page(job_id)
-    fields = {"seen": job.seen, "sha256": found.sha256}
+    fields = {"seen": job.seen, "result": found.sha256}
     button = "Accept it: no credit"
     return Confirmation(f"Accept what came for {job.name}?", lines, f"{page}/accept", button, page, fields)
 

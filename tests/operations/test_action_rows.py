@@ -190,7 +190,7 @@ REQUESTS: dict[tuple[str, str], Prepare] = {
         "/v1/batches",
         K.ADD_BATCH,
         S.BATCH,
-        {"name": "spring", "jobs": [{"source_url": SOURCE}]},
+        {"name": "spring", "jobs": [{"external_id": "A", "source_url": SOURCE}]},
         subject_is_new=True,
     ),
     ("POST", f"{BATCH}/cancel"): of_batch(K.CANCEL, "/cancel"),

@@ -28,6 +28,8 @@ from cutout.storage.unexpected_bytes import Unexpected
 
 router = screen_router()
 
+# The name of what came among the files of a job.
+UNEXPECTED = "unexpected"
 UNDER_WAY = (State.QUEUED, State.RUNNING)
 
 
@@ -175,13 +177,15 @@ async def ask_accept(request: Request) -> Confirmation:
     size = f"{found.width} by {found.height} pixels, {found.media_type}, {found.size_bytes:,} bytes"
     lines = (
         f"It is unexpected: {reason}.",
-        f"{size}. Look at it first, among the pictures of the job.",
+        f"{size}.",
         "It is paid for, and becomes the cutout of the job as it is: no call is made, and no credit spent.",
     )
     page = _page(job_id)
     fields = {"seen": job.seen, "result": found.sha256}
     button = "Accept it: no credit"
-    return Confirmation(f"Accept what came for {job.name}?", lines, f"{page}/accept", button, page, fields)
+    look = f"{page}/files/{UNEXPECTED}", "Look at it first"
+    title = f"Accept what came for {job.name}?"
+    return Confirmation(title, lines, f"{page}/accept", button, page, fields, look=look)
 
 
 async def _find(request: Request) -> tuple[uuid.UUID, JobNow]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from console.changes.action_text import action_words, actions_on
-from console.changes.job import JobNow, read_job_now
+from console.changes.job import UNEXPECTED, JobNow, read_job_now
 from console.changes.notice import read_notice
 from console.console import console_of
 from console.faults import not_found
@@ -38,7 +38,6 @@ router = screen_router()
 
 MOST_CALLS = 100
 MOST_MOMENTS = 20
-UNEXPECTED = "unexpected"
 # Of the job, and of its batch.
 MOST_ACTIONS = 50
 CALLS = (

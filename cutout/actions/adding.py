@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from cutout.ingest import IngestOptions
-from cutout.ingest.added import SourceSort, record_added
+from cutout.ingest.added_work import SourceSort, record_added
 from cutout.ingest.checkpoint import make_batch
 from cutout.ingest.pending import request_ingest
 from cutout.producers.actors import Asked

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 
 from cutout.ingest import checkpoint
-from cutout.ingest.added import count_added
+from cutout.ingest.added_work import count_added
 from cutout.ingest.bulk_insert import InitialState, find_conflicts, insert_jobs, prepare
 from cutout.ingest.change_detection import ChangeDetection
 from cutout.ingest.chunks import Chunk, ChunkReader, FindConflicts

@@ -16,8 +16,8 @@ from tests.console.test_buttons import JSON, actions, fields, operator, press
 
 SCHEDULE = (
     "INSERT INTO schedules (id, producer_id, name, source, options, cron, zone, next_fire_at, next_due_at)"
-    " VALUES (uuidv7(), :owner, 'nightly', 's3://b/p/', '{}', '0 1 * * *', 'UTC', now() + interval '1 day',"
-    " now() + interval '1 day') RETURNING id"
+    " SELECT uuidv7(), :owner, 'nightly', 's3://b/p/', '{}', '0 1 * * *', 'UTC', at, at"
+    " FROM (SELECT date_trunc('day', now(), 'UTC') + interval '25 hours' AS at) AS next RETURNING id"
 )
 PASS_BY = (
     "UPDATE schedules SET next_fire_at = now() - interval '1 s', next_due_at = now() - interval '1 s',"
@@ -57,6 +57,9 @@ def test_the_next_run_is_skipped_and_no_other(site: Site, ana: httpx.Client, pag
     assert (row.kind, row.actor, row.reason) == ("skip_run", "ana", "stock-taking")
     for address in ("/console/schedules", "/console", page):
         assert "» skipped" in told(ana.get(address)), address
+    day = site.scalar("SELECT next_fire_at FROM schedules").date().isoformat()
+    calendar = told(ana.get("/console/schedules", params={"view": "month", "day": day}))
+    assert "nightly » skipped 01:00" in calendar
     assert runs(site) is None
     site.execute(PASS_BY)
     fire_all(site)

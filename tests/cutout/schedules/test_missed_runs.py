@@ -30,7 +30,7 @@ def days(found: DueRuns, *, skipped: bool) -> list[int]:
 
 
 def skipping(catch_up: CatchUp, late: timedelta, skips_at: datetime) -> DueRuns:
-    """The same with a run that somebody asked to be skipped."""
+    """Due runs of that schedule, one of which somebody asked to be skipped."""
     return find_due_runs(
         Recurrence(ID, cron_of("0 12 * * *", "UTC"), 0, 300, catch_up, skips_at), NOON, NOON + late
     )

@@ -19,12 +19,13 @@ LOGGER = "cutout.audit"
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 CHANGES = frozenset(
     {
-        *("approve", "retry", "cancel", "accept", "render", "pause", "resume", "budget", "erase"),
+        *("ingest", "approve", "retry", "cancel", "accept", "render", "pause", "resume", "budget", "erase"),
         *("forget-missing", "audit", "migrate"),
         *("keys make", "keys revoke", "keys quota"),
         *("producers limit", "producers suspend", "producers resume"),
         *("webhooks replay", "webhooks secret", "webhooks rotate"),
-        *("schedule add", "schedule pause", "schedule resume", "schedule run", "schedule remove"),
+        *("schedule add", "schedule pause", "schedule resume", "schedule skip", "schedule run"),
+        "schedule remove",
     }
 )
 # Ids and their beginnings. Other words may be addresses with a token in them.

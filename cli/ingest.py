@@ -10,6 +10,7 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from cli.actor import asked
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
 from cli.estimate_text import print_estimate, print_remarks, print_skipped
@@ -40,6 +41,7 @@ from cli.output_summary import describe_outputs
 from cli.progress import Meter
 from cli.status import describe_batch, exit_of_batch, name_failures
 from cli.wait import wait_for_batch
+from cutout.actions.adding import added_by
 from cutout.endpoint.client import call_url
 from cutout.enums import PRIORITIES, JobMessages, ReturnForm, Reuse
 from cutout.images.image import PREPARATION
@@ -204,7 +206,7 @@ def ingest(
             # Before money is spent; some are known only once all is read.
             before = opened.remarks()
             print_remarks(before)
-            done = _ingest(Ingest(engine, bucket, opened, order, file))
+            done = _ingest(Ingest(engine, bucket, opened, order, file, at_begin=added_by(asked(), source)))
             print_remarks([remark for remark in opened.remarks() if remark not in before])
             print_skipped(opened.skipped.as_json())
     waiting = _Waiting(wait, not no_outputs)

@@ -30,6 +30,7 @@ from cli.ingest_options import (
     producer_of,
 )
 from cli.schedule_text import (
+    UTC_FORM,
     describe_next,
     describe_report,
     describe_runs,
@@ -316,6 +317,38 @@ def _by_whom(schedule: Schedule) -> str:
     return (
         f" by an operator; its producer paused it at {schedule.paused_at:%Y-%m-%d %H:%M:%S} UTC,"
         f" and lets it go on, or `cutout schedule resume --as-producer {schedule.name}`"
+    )
+
+
+@app.command("skip")
+def skip(
+    name: NameArgument,
+    *,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the next run start that was to be skipped.")
+    ] = False,
+    reason: ReasonOption = None,
+) -> None:
+    """Skip the next run; those after it start as ever."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        schedule = find_schedule(session, name)
+        fire_at = schedule.next_fire_at
+        turn = actions.restore_run if undo else actions.skip_run
+        if turn(session, asked(reason), schedule, fire_at) is None:
+            fail(_why_not(schedule, undo=undo), Exit.FAILED)
+        session.refresh(schedule)
+        out.print(f"{schedule.name}: the run of {fire_at:{UTC_FORM}} {'starts' if undo else 'is skipped'}")
+        describe_next(session, schedule, 2)
+
+
+def _why_not(schedule: Schedule, *, undo: bool) -> str:
+    """Text about a schedule whose next run is not skipped, or not to be skipped."""
+    if manage.is_paused(schedule):
+        return f"{schedule.name} is paused: it has no next run"
+    if undo:
+        return f"the next run of {schedule.name} is not to be skipped; see `cutout schedule next`"
+    return (
+        f"the next run of {schedule.name} is skipped already, or was just fired; see `cutout schedule next`"
     )
 
 

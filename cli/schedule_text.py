@@ -47,7 +47,7 @@ def find_schedule(session: Session, word: str) -> Schedule:
 
 def list_line(session: Session, schedule: Schedule) -> str:
     """Its id, name, recurrence and next run."""
-    fires = coming_runs(session, schedule, 1)
+    fires = [run for run in coming_runs(session, schedule, 2) if not run.skipped]
     upcoming = f"next {fires[0].due_at:{UTC_FORM}}" if fires else "never again"
     paused = _paused(schedule)
     state = paused or upcoming
@@ -67,7 +67,9 @@ def describe_next(session: Session, schedule: Schedule, count: int) -> None:
         out.print(f"{paused}; if it went on, it would fire", markup=False)
     for run in coming_runs(session, schedule, count):
         spread = f"  begins {run.due_at:{UTC_FORM}}" if run.due_at != run.fire_at else ""
-        out.print(f"{run.fire_at:{UTC_FORM}}  {_local(run.fire_at, schedule.zone)}{spread}", markup=False)
+        skipped = "  skipped" if run.skipped else ""
+        local = _local(run.fire_at, schedule.zone)
+        out.print(f"{run.fire_at:{UTC_FORM}}  {local}{spread}{skipped}", markup=False)
 
 
 def describe_schedule(session: Session, schedule: Schedule) -> None:
@@ -75,8 +77,9 @@ def describe_schedule(session: Session, schedule: Schedule) -> None:
     out.print(f"schedule {schedule.id}  {schedule.name}", markup=False)
     for what, words in _ordered(schedule):
         out.print(f"  {what:<10}{words}", markup=False)
-    for run in coming_runs(session, schedule, 1):
-        out.print(f"  {'next':<10}{run.due_at:{UTC_FORM}}  {_local(run.due_at, schedule.zone)}", markup=False)
+    for run in coming_runs(session, schedule, 2 if schedule.skips_at else 1):
+        word = "skipped" if run.skipped else "next"
+        out.print(f"  {word:<10}{run.due_at:{UTC_FORM}}  {_local(run.due_at, schedule.zone)}", markup=False)
 
 
 def _ordered(schedule: Schedule) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from fastapi.responses import StreamingResponse
 
 from console import sign_in
 from console.changes import batch as batch_changes
-from console.changes import calls, held, retry, undo
+from console.changes import calls, delivery, held, retry, undo
 from console.changes import job as job_changes
 from console.changes import schedule as schedule_changes
 from console.console import console_of
@@ -30,7 +30,7 @@ from console.screens import (
 from cutout.producers.sessions import token_hash
 
 LONGEST_SHOWN = 100
-CHANGES = (batch_changes, retry, job_changes, schedule_changes, calls, held, undo)
+CHANGES = (batch_changes, retry, job_changes, schedule_changes, calls, held, delivery, undo)
 SCREENS = (now, batches, add, plan, batch, job, trouble, schedules, money, limit, system, search)
 
 router = APIRouter(include_in_schema=False)

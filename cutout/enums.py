@@ -189,6 +189,7 @@ class ActionKind(StrEnum):
     DELETE = "delete"
     """This one and those above are about a whole batch, and continue by themselves: CARRIED_OUT."""
 
+    ADD_BATCH = "add_batch"
     PAUSE = "pause"
     RESUME = "resume"
     APPROVE = "approve"
@@ -207,6 +208,8 @@ class ActionKind(StrEnum):
     PAUSE_SCHEDULE = "pause_schedule"
     RESUME_SCHEDULE = "resume_schedule"
     RUN_SCHEDULE = "run_schedule"
+    SKIP_RUN = "skip_run"
+    RESTORE_RUN = "restore_run"
     REMOVE_SCHEDULE = "remove_schedule"
 
     ADD_ENDPOINT = "add_endpoint"

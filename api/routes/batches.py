@@ -28,14 +28,13 @@ from api.schemas import BatchRequest, BatchView, ManifestQuery
 from api.schemas.batch_requests import BatchOptions
 from api.services import Services
 from cutout.actions import batches as actions
+from cutout.actions.adding import add_jobs, add_source
 from cutout.enums import PRIORITIES
 from cutout.ingest import IngestOptions
-from cutout.ingest.checkpoint import make_batch
-from cutout.ingest.pending import request_ingest
 from cutout.ingest.uploads import UPLOADED, left_behind
 from cutout.producers.quotas import take_quota
 from cutout.queue.batch_changes import lock_batch
-from cutout.queue.enqueue import InvalidJobError, enqueue_all
+from cutout.queue.enqueue import InvalidJobError
 from cutout.status.batch_status import batch_status, ingest_status
 from cutout.status.poll_pause import SOONEST_S
 from cutout.status.reachable import unreachable_fault
@@ -146,8 +145,8 @@ def _of_request(
         if len(body) > USUAL_BYTES:
             hold_alike(request, session, body)
         take_quota(session, producer_id, len(jobs))
-        batch_id = make_batch(session, asked.to_order({}, producer_id, services.settings))
-        enqueue_all(session, jobs, batch_id=batch_id)
+        order = asked.to_order({}, producer_id, services.settings)
+        batch_id = add_jobs(session, asked_by(request), order, jobs)
         return _answer(request, session, batch_id, HTTPStatus.CREATED)
 
 
@@ -173,7 +172,7 @@ def _ask(
         if order.producer_id is not None:
             # The number of its jobs is not known yet: there must be room for one.
             take_quota(session, order.producer_id, 1)
-        batch_id = request_ingest(session, source, order, manifest_key=manifest_key)
+        batch_id = add_source(session, asked_by(request), source, order, manifest_key=manifest_key)
         return _answer(request, session, batch_id, HTTPStatus.ACCEPTED)
 
 

@@ -193,6 +193,36 @@ def resume(
     return _tagged(response, schedule)
 
 
+@router.post("/{schedule_id}/skip", openapi_extra=changes_what_was_seen())
+def skip(
+    schedule_id: uuid.UUID,
+    request: Request,
+    session: IdempotentSession,
+    producer_id: AdminId,
+    response: Response,
+) -> ScheduleView:
+    """Skip the next run; those after it fire as ever. Nothing changes if it is skipped or paused already."""
+    schedule = _locked(request, session, schedule_id, producer_id)
+    actions.skip_run(session, asked_by(request), schedule, schedule.next_fire_at)
+    session.refresh(schedule)
+    return _tagged(response, schedule)
+
+
+@router.post("/{schedule_id}/restore", openapi_extra=changes_what_was_seen())
+def restore(
+    schedule_id: uuid.UUID,
+    request: Request,
+    session: IdempotentSession,
+    producer_id: AdminId,
+    response: Response,
+) -> ScheduleView:
+    """Fire the next run after all, which was to be skipped. Nothing changes if it was not."""
+    schedule = _locked(request, session, schedule_id, producer_id)
+    actions.restore_run(session, asked_by(request), schedule, schedule.next_fire_at)
+    session.refresh(schedule)
+    return _tagged(response, schedule)
+
+
 @router.post(
     "/{schedule_id}/run",
     status_code=HTTPStatus.CREATED,

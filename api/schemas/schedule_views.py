@@ -12,13 +12,15 @@ from api.schemas.schedule_requests import ScheduleRequest
 from cutout.enums import AtWindowEnd, CatchUp, Forms, Overlap, ReturnForm, RunState
 from cutout.models import Run, Schedule
 from cutout.network.shown_urls import host_of, without_secrets
-from cutout.schedules.manage import is_paused
+from cutout.schedules.manage import is_next_skipped, is_paused
 from cutout.schedules.missed_runs import Firing
 from cutout.status.producer_texts import text_for_producer
 
 
 class ScheduleView(BaseModel):
     """A schedule as it was ordered. `next_due_at` is `next_fire_at` and its jitter; neither while paused.
+
+    The run of `skips_at` is skipped when its time comes.
 
     `manifest_url` has no user, query and fragment, and of the webhook only the host is shown: they may hold
     secrets.
@@ -59,6 +61,7 @@ class ScheduleView(BaseModel):
     paused_by_operator_at: datetime | None
     next_fire_at: datetime | None
     next_due_at: datetime | None
+    skips_at: datetime | None
 
 
 class RunView(BaseModel):
@@ -82,6 +85,7 @@ class ComingRun(BaseModel):
     fire_at: datetime
     local: datetime
     due_at: datetime
+    skipped: bool
 
 
 class ScheduleList(BaseModel):
@@ -118,6 +122,8 @@ def view_schedule(schedule: Schedule) -> ScheduleView:
             "webhook_host": host_of(schedule.webhook_url) if schedule.webhook_url else None,
             "next_fire_at": None if waits else schedule.next_fire_at,
             "next_due_at": None if waits else schedule.next_due_at,
+            # One whose time has passed is history.
+            "skips_at": schedule.next_fire_at if is_next_skipped(schedule) else None,
         }
     )
 
@@ -131,4 +137,9 @@ def view_run(run: Run) -> RunView:
 
 
 def view_coming(run: Firing, zone: str) -> ComingRun:
-    return ComingRun(fire_at=run.fire_at, local=run.fire_at.astimezone(ZoneInfo(zone)), due_at=run.due_at)
+    return ComingRun(
+        fire_at=run.fire_at,
+        local=run.fire_at.astimezone(ZoneInfo(zone)),
+        due_at=run.due_at,
+        skipped=run.skipped is not None,
+    )

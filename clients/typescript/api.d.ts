@@ -845,6 +845,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/schedules/{schedule_id}/skip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Skip
+         * @description Skip the next run; those after it fire as ever. Nothing changes if it is skipped or paused already.
+         */
+        post: operations["skip_v1_schedules__schedule_id__skip_post"];
+        delete?: never;
+        /**
+         * Options
+         * @description The methods of the address, in the header `Allow`. It needs no key.
+         */
+        options: operations["options_v1_schedules_schedule_id_skip"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{schedule_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore
+         * @description Fire the next run after all, which was to be skipped. Nothing changes if it was not.
+         */
+        post: operations["restore_v1_schedules__schedule_id__restore_post"];
+        delete?: never;
+        /**
+         * Options
+         * @description The methods of the address, in the header `Allow`. It needs no key.
+         */
+        options: operations["options_v1_schedules_schedule_id_restore"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/schedules/{schedule_id}/run": {
         parameters: {
             query?: never;
@@ -1229,7 +1277,7 @@ export interface components {
          * @description Kind of a change that a person, a command or a producer's request made.
          * @enum {string}
          */
-        ActionKind: "cancel" | "retry" | "add_outputs" | "retry_outputs" | "delete" | "pause" | "resume" | "approve" | "budget" | "change_batch" | "cancel_job" | "retry_job" | "release_job" | "accept_job" | "retry_job_outputs" | "delete_job" | "add_schedule" | "change_schedule" | "pause_schedule" | "resume_schedule" | "run_schedule" | "remove_schedule" | "add_endpoint" | "change_endpoint" | "test_endpoint" | "remove_endpoint" | "rotate_secret" | "show_secret" | "replay_delivery" | "make_key" | "revoke_key" | "limit_producer" | "suspend_producer" | "resume_producer" | "pause_all" | "resume_all" | "forget_missing" | "repair" | "erase" | "migrate";
+        ActionKind: "cancel" | "retry" | "add_outputs" | "retry_outputs" | "delete" | "add_batch" | "pause" | "resume" | "approve" | "budget" | "change_batch" | "cancel_job" | "retry_job" | "release_job" | "accept_job" | "retry_job_outputs" | "delete_job" | "add_schedule" | "change_schedule" | "pause_schedule" | "resume_schedule" | "run_schedule" | "skip_run" | "restore_run" | "remove_schedule" | "add_endpoint" | "change_endpoint" | "test_endpoint" | "remove_endpoint" | "rotate_secret" | "show_secret" | "replay_delivery" | "make_key" | "revoke_key" | "limit_producer" | "suspend_producer" | "resume_producer" | "pause_all" | "resume_all" | "forget_missing" | "repair" | "erase" | "migrate";
         /**
          * ActionList
          * @description A page of actions.
@@ -1898,6 +1946,8 @@ export interface components {
              * Format: date-time
              */
             due_at: string;
+            /** Skipped */
+            skipped: boolean;
         };
         /**
          * ComingRunList
@@ -3079,6 +3129,8 @@ export interface components {
          * ScheduleView
          * @description A schedule as it was ordered. `next_due_at` is `next_fire_at` and its jitter; neither while paused.
          *
+         *     The run of `skips_at` is skipped when its time comes.
+         *
          *     `manifest_url` has no user, query and fragment, and of the webhook only the host is shown: they may hold
          *     secrets.
          */
@@ -3159,6 +3211,8 @@ export interface components {
             next_fire_at: string | null;
             /** Next Due At */
             next_due_at: string | null;
+            /** Skips At */
+            skips_at: string | null;
         };
         /**
          * Scope
@@ -13283,6 +13337,464 @@ export interface operations {
         };
     };
     options_v1_schedules_schedule_id_resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The methods are in `Allow` */
+            204: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    skip_v1_schedules__schedule_id__skip_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description ETags, one of which what you change must still have; else 412 `changed-meanwhile`
+                 * @example *
+                 */
+                "If-Match"?: string;
+                /**
+                 * @description Makes it safe to send the request again: within 24 hours the same key and request have the same answer, with the header `Idempotent-Replayed: true`, and no other effect. A JSON body is the same whatever its blanks and the order of its members.
+                 * @example 1e1f3c4e-7d0a-4d43-9d5c-2f4f3a1f0f5b
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    "Idempotent-Replayed": components["headers"]["Idempotent-Replayed"];
+                    "Idempotent-First-Date": components["headers"]["Idempotent-First-Date"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleView"];
+                };
+            };
+            /** @description `no-key`: The request bears no API key; `wrong-key`: The API key is unknown, revoked or expired */
+            401: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `operator-key`: The API key is an operator's; `producer-suspended`: The producer is suspended; `scope-missing`: The API key may not do this */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unknown-schedule`: You have no such schedule */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-acceptable`: The answer has no form that the request accepts */
+            406: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `idempotency-key-in-use`: The same request is being carried out at this moment */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `changed-meanwhile`: What you want to change is not as you saw it */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported-media-type`: The body is of a kind that is not taken here */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-request`: The request does not fit its schema; `invalid-idempotency-key`: The Idempotency-Key cannot be used; `idempotency-key-reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate-limited`: The API key sends too many requests; `too-many-wrong-keys`: Too many API keys that are unknown were tried; `too-many-at-once`: The producer has too many requests of this kind under way */
+            429: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `internal-error`: Unexpected error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `busy`: The API has too many requests of this kind under way; `database-unavailable`: The database does not answer in time; `storage-unavailable`: The bucket does not do as asked */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    options_v1_schedules_schedule_id_skip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The methods are in `Allow` */
+            204: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    restore_v1_schedules__schedule_id__restore_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description ETags, one of which what you change must still have; else 412 `changed-meanwhile`
+                 * @example *
+                 */
+                "If-Match"?: string;
+                /**
+                 * @description Makes it safe to send the request again: within 24 hours the same key and request have the same answer, with the header `Idempotent-Replayed: true`, and no other effect. A JSON body is the same whatever its blanks and the order of its members.
+                 * @example 1e1f3c4e-7d0a-4d43-9d5c-2f4f3a1f0f5b
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    "Idempotent-Replayed": components["headers"]["Idempotent-Replayed"];
+                    "Idempotent-First-Date": components["headers"]["Idempotent-First-Date"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleView"];
+                };
+            };
+            /** @description `no-key`: The request bears no API key; `wrong-key`: The API key is unknown, revoked or expired */
+            401: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `operator-key`: The API key is an operator's; `producer-suspended`: The producer is suspended; `scope-missing`: The API key may not do this */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unknown-schedule`: You have no such schedule */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-acceptable`: The answer has no form that the request accepts */
+            406: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `idempotency-key-in-use`: The same request is being carried out at this moment */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `changed-meanwhile`: What you want to change is not as you saw it */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported-media-type`: The body is of a kind that is not taken here */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-request`: The request does not fit its schema; `invalid-idempotency-key`: The Idempotency-Key cannot be used; `idempotency-key-reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate-limited`: The API key sends too many requests; `too-many-wrong-keys`: Too many API keys that are unknown were tried; `too-many-at-once`: The producer has too many requests of this kind under way */
+            429: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `internal-error`: Unexpected error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `busy`: The API has too many requests of this kind under way; `database-unavailable`: The database does not answer in time; `storage-unavailable`: The bucket does not do as asked */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    options_v1_schedules_schedule_id_restore: {
         parameters: {
             query?: never;
             header?: never;

@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from console.faults import PageError
+from cutout.actions import Asked
+from cutout.actions.adding import add_source
 from cutout.enums import Priority
 from cutout.ingest import IngestOptions
-from cutout.ingest.pending import request_ingest
 from cutout.producers.ceilings import AboveCeilingError, ceilings_of
 from cutout.producers.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
 from cutout.producers.quotas import take_quota
@@ -33,11 +34,18 @@ def find_sent(connection: Connection, producer_id: uuid.UUID, token: uuid.UUID) 
 
 
 def request_batch(
-    connection: Connection, order: IngestOptions, token: uuid.UUID, source: str, manifest_key: str | None
+    connection: Connection,
+    asked: Asked,
+    order: IngestOptions,
+    token: uuid.UUID,
+    *,
+    source: str,
+    manifest_key: str | None,
 ) -> Requested:
     """Request the batch, in the caller's transaction, or find the one that the form made before.
 
-    Raises PageError, 409, while the same form is carried out, or 422 above a ceiling, and QuotaReachedError.
+    Raises PageError, 409, while the same form is carried out, or 422 above a ceiling, RightMissingError, and
+    QuotaReachedError.
     """
     producer_id = order.producer_id
     if producer_id is None:
@@ -52,7 +60,7 @@ def request_batch(
         _require_within(session, order)
         # The number of its jobs is not known yet: there must be room for one.
         take_quota(session, producer_id, 1)
-        batch_id = request_ingest(session, source, order, manifest_key=manifest_key)
+        batch_id = add_source(session, asked, source, order, manifest_key=manifest_key)
         digest = hashlib.sha256(token.bytes).digest()
         kept = KeptAnswer(digest, HTTPStatus.SEE_OTHER, None, None, batch_id.bytes)
         keep_answer(session, producer_id, _key(token), kept)

@@ -33,6 +33,9 @@ DONE = {
     K.CANCEL_JOB: "Cancelled: no call of it begins any more",
     K.RETRY_JOB: "It is back in the queue",
     K.RELEASE_JOB: "It is back in the queue",
+    K.ACCEPT_JOB: "Accepted: what came becomes its cutout, without a call",
+    K.SKIP_RUN: "The next run is skipped; those after it fire as ever",
+    K.RESTORE_RUN: "The next run fires as ever",
 }
 PLACES = {
     Subject.BATCH: "/console/batches",
@@ -40,6 +43,7 @@ PLACES = {
     Subject.SCHEDULE: "/console/schedules",
 }
 WORDS = {
+    K.ADD_BATCH: "batch added",
     K.PAUSE: "batch paused",
     K.RESUME: "batch resumed",
     K.PAUSE_ALL: "all calls paused",
@@ -54,6 +58,9 @@ WORDS = {
     K.RETRY_JOB: "job retried",
     K.RELEASE_JOB: "job released",
     K.ACCEPT_JOB: "unexpected result accepted",
+    K.SKIP_RUN: "next run skipped",
+    K.RESTORE_RUN: "skipped run restored",
+    K.REPLAY_DELIVERY: "webhook sent again",
 }
 
 
@@ -88,6 +95,8 @@ def notice_text(action: LoggedAction) -> str:
         return "Undone."
     if action.kind is K.RETRY:
         return f"{_jobs(action.expected or action.changed)} go back in the queue{_price(action)}."
+    if action.kind is K.REPLAY_DELIVERY:
+        return "It is sent again." if action.changed == 1 else f"{action.changed:,} messages are sent again."
     if action.kind is K.BUDGET and action.credits is not None:
         return f"The budget is {action.credits:,} credits now."
     return f"{DONE.get(action.kind, 'Done')}{_price(action)}."

@@ -8,8 +8,19 @@ from fastapi import Request, Response
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.orm import Session
 
-from console.changes.carry_out import Done, Sent, back_to, carry_out, refused, stale, unusable, whole_number
-from console.changes.confirmation import Confirmation, Entry, carry_out_or_ask, confirmation_page, jobs, price
+from console.changes.asked_first import asked_first
+from console.changes.carry_out import (
+    Done,
+    Sent,
+    back_to,
+    carry_out,
+    id_in,
+    refused,
+    stale,
+    unusable,
+    whole_number,
+)
+from console.changes.confirmation import Confirmation, Entry, jobs, price
 from console.console import console_of
 from console.faults import not_found
 from console.pages import viewer_of
@@ -117,77 +128,39 @@ async def resume(batch_id: uuid.UUID, request: Request) -> Response:
     return await carry_out(request, Right.OPERATE, act)
 
 
-@router.get("/console/batches/{batch_id}/budget")
-async def ask_budget(batch_id: uuid.UUID, request: Request) -> Response:
-    """Ask for a budget, or, with one in the address, what it may cost."""
-    viewer_of(request).require(Right.SPEND)
-    return confirmation_page(
-        request, await _ask_for_budget(request, batch_id, request.query_params.get("to"))
-    )
-
-
-@router.post("/console/batches/{batch_id}/budget")
-async def change_budget(batch_id: uuid.UUID, request: Request) -> Response:
+def change_budget(sent: Sent) -> Done:
     """Set the budget as its price was shown."""
-
-    def act(sent: Sent) -> Done:
-        batch = lock(sent.session, sent.viewer, batch_id)
-        to = _budget(sent.text("to"))
-        require_shown(sent, batch)
-        if str(batch.budget) != sent.text("from"):
-            raise stale("Its budget is another one than the page showed")
-        return Done(_page(batch_id), set_budget(sent.session, sent.asked, batch_id, to))
-
-    return await carry_out_or_ask(request, Right.SPEND, act, lambda: _ask_for_budget(request, batch_id, None))
+    batch_id = id_in(sent.path, "batch_id")
+    batch = lock(sent.session, sent.viewer, batch_id)
+    to = _budget(sent.text("to"))
+    require_shown(sent, batch)
+    if str(batch.budget) != sent.text("from"):
+        raise stale("Its budget is another one than the page showed")
+    return Done(_page(batch_id), set_budget(sent.session, sent.asked, batch_id, to))
 
 
-@router.get("/console/batches/{batch_id}/cancel")
-async def ask_cancel(batch_id: uuid.UUID, request: Request) -> Response:
-    """Ask for the number of the batch's jobs, before it is cancelled."""
-    viewer_of(request).require(Right.OPERATE)
-    return confirmation_page(request, await _ask_to_cancel(request, batch_id))
-
-
-@router.post("/console/batches/{batch_id}/cancel")
-async def cancel(batch_id: uuid.UUID, request: Request) -> Response:
+def cancel(sent: Sent) -> Done:
     """Cancel the batch whose count was typed."""
-
-    def act(sent: Sent) -> Done:
-        lock_actions(sent.session, batch_id)
-        batch = lock(sent.session, sent.viewer, batch_id)
-        require_shown(sent, batch)
-        action_id = cancel_typed(sent.session, sent.asked, batch_id, sent.number("count"))
-        if action_id is None:
-            raise refused("It has ended, or is being cancelled already, and nothing was done.")
-        return Done(_page(batch_id), action_id)
-
-    return await carry_out_or_ask(request, Right.OPERATE, act, lambda: _ask_to_cancel(request, batch_id))
+    batch_id = id_in(sent.path, "batch_id")
+    lock_actions(sent.session, batch_id)
+    require_shown(sent, lock(sent.session, sent.viewer, batch_id))
+    action_id = cancel_typed(sent.session, sent.asked, batch_id, sent.number("count"))
+    if action_id is None:
+        raise refused("It has ended, or is being cancelled already, and nothing was done.")
+    return Done(_page(batch_id), action_id)
 
 
-@router.get("/console/batches/{batch_id}/delete")
-async def ask_delete(batch_id: uuid.UUID, request: Request) -> Response:
-    """Ask for the number of the batch's jobs, before it is deleted."""
-    viewer_of(request).require(Right.SPEND)
-    return confirmation_page(request, await _ask_to_delete(request, batch_id))
-
-
-@router.post("/console/batches/{batch_id}/delete")
-async def delete(batch_id: uuid.UUID, request: Request) -> Response:
+def delete(sent: Sent) -> Done:
     """Delete the batch whose count was typed."""
-
-    def act(sent: Sent) -> Done:
-        lock_actions(sent.session, batch_id)
-        # The lock that the deletion takes: a weaker one first could wait for it in a circle.
-        batch = lock(sent.session, sent.viewer, batch_id, weak=False)
-        require_shown(sent, batch)
-        objects = sent.text("objects") == "true"
-        typed = sent.number("count")
-        action_id = delete_typed(sent.session, sent.asked, batch_id, typed, objects=objects)
-        if action_id is None:
-            raise refused("It is being deleted already, and nothing was done.")
-        return Done(BATCHES_LIST, action_id)
-
-    return await carry_out_or_ask(request, Right.SPEND, act, lambda: _ask_to_delete(request, batch_id))
+    batch_id = id_in(sent.path, "batch_id")
+    lock_actions(sent.session, batch_id)
+    # The lock that the deletion takes: a weaker one first could wait for it in a circle.
+    require_shown(sent, lock(sent.session, sent.viewer, batch_id, weak=False))
+    objects, typed = sent.text("objects") == "true", sent.number("count")
+    action_id = delete_typed(sent.session, sent.asked, batch_id, typed, objects=objects)
+    if action_id is None:
+        raise refused("It is being deleted already, and nothing was done.")
+    return Done(BATCHES_LIST, action_id)
 
 
 def lock(session: Session, viewer: Viewer, batch_id: uuid.UUID, *, weak: bool = True) -> Row[Any]:
@@ -223,7 +196,9 @@ def name_of(batch: Row[Any]) -> str:
     return f"“{batch.name}”" if batch.name else "this batch"
 
 
-async def _ask_for_budget(request: Request, batch_id: uuid.UUID, to: str | None) -> Confirmation:
+async def ask_budget(request: Request) -> Confirmation:
+    """Ask for a budget, or, with one in the address, whether it is to be at what it may cost."""
+    batch_id, to = id_in(request.path_params, "batch_id"), request.query_params.get("to")
     batch = await find_batch(request, batch_id)
     address = f"{_page(batch_id)}/budget"
     before = "It has no budget." if batch.budget is None else f"Its budget is {batch.budget:,} credits."
@@ -250,8 +225,9 @@ async def _ask_for_budget(request: Request, batch_id: uuid.UUID, to: str | None)
     return Confirmation(f"Budget of {name_of(batch)}", lines, address, button, _page(batch_id), fields)
 
 
-async def _ask_to_cancel(request: Request, batch_id: uuid.UUID) -> Confirmation:
-    batch, count = await _counted(request, batch_id)
+async def ask_cancel(request: Request) -> Confirmation:
+    """Ask for the number of the batch's jobs, before it is cancelled."""
+    batch, count = await _counted(request)
     lines = (
         "Its jobs that are not paid for end as cancelled, and no call of it begins any more.",
         f"What is paid for is still stored. It has {jobs(count)}.",
@@ -259,8 +235,9 @@ async def _ask_to_cancel(request: Request, batch_id: uuid.UUID) -> Confirmation:
     return _ask_for_count(batch, "cancel", lines)
 
 
-async def _ask_to_delete(request: Request, batch_id: uuid.UUID) -> Confirmation:
-    batch, count = await _counted(request, batch_id)
+async def ask_delete(request: Request) -> Confirmation:
+    """Ask for the number of the batch's jobs, before it is deleted."""
+    batch, count = await _counted(request)
     lines = (
         "The batch, its jobs and its results are gone then. Calls that were paid for stay in the bill.",
         f"It has {jobs(count)}.",
@@ -278,7 +255,8 @@ def _ask_for_count(
     return Confirmation(f"{button}?", lines, f"{page}/{verb}", button, page, fields, (entry,), choice)
 
 
-async def _counted(request: Request, batch_id: uuid.UUID) -> tuple[Row[Any], int]:
+async def _counted(request: Request) -> tuple[Row[Any], int]:
+    batch_id = id_in(request.path_params, "batch_id")
     batch, viewer = await find_batch(request, batch_id), viewer_of(request)
     count = await console_of(request).counts.of(batch_id, viewer.producer_id)
     if count is None:
@@ -305,3 +283,9 @@ def _page(batch_id: uuid.UUID) -> str:
 
 def _back(sent: Sent, batch_id: uuid.UUID) -> str:
     return back_to(sent.text("back"), _page(batch_id))
+
+
+OF_A_BATCH = "/console/batches/{batch_id}"
+asked_first(router, f"{OF_A_BATCH}/budget", Right.SPEND, ask=ask_budget, act=change_budget)
+asked_first(router, f"{OF_A_BATCH}/cancel", Right.OPERATE, ask=ask_cancel, act=cancel)
+asked_first(router, f"{OF_A_BATCH}/delete", Right.SPEND, ask=ask_delete, act=delete)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from console.changes.action_text import find_action, is_undoable, notice_text
 from console.console import Console, console_of
-from console.faults import PageError
+from console.faults import PageError, not_found
 from console.pages import answer_headers, viewer_of
 from console.small_form import small_form
 from console.templates import with_query
@@ -49,12 +49,16 @@ REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A form that was sent: by whom, with which fields, and the transaction in which it is carried out."""
+    """A form that was sent: by whom, with which fields, and the transaction in which it is carried out.
+
+    `path` has the ids of its address.
+    """
 
     session: Session
     viewer: Viewer
     asked: Asked
     fields: Mapping[str, str]
+    path: Mapping[str, str]
 
     def text(self, name: str) -> str:
         """A field, empty without it."""
@@ -87,6 +91,14 @@ class Done:
 Act = Callable[[Sent], Done]
 
 
+def id_in(path: Mapping[str, str], name: str) -> uuid.UUID:
+    """The id in an address. Raises PageError, 404, if it is none."""
+    try:
+        return uuid.UUID(path[name])
+    except ValueError:
+        raise not_found("such page") from None
+
+
 async def carry_out(request: Request, right: Right, act: Act) -> Response:
     """Carry out what the form asks for. Raises PageError if it cannot be: then nothing was changed.
 
@@ -99,8 +111,12 @@ async def carry_out(request: Request, right: Right, act: Act) -> Response:
         asked = viewer.asked(fields.get("reason"))
     except ReasonError as error:
         raise unusable(_sentence(str(error))) from None
+
+    def begun(session: Session) -> Sent:
+        return Sent(session, viewer, asked, fields, request.path_params)
+
     try:
-        done, told, undoable = await _changed(console, viewer, asked, fields, act)
+        done, told, undoable = await _changed(console, viewer, begun, act)
     except RightMissingError as error:
         raise PageError(HTTPStatus.FORBIDDEN, _sentence(str(error)), "Ask for a key that has it.") from None
     except QuotaReachedError as error:
@@ -154,12 +170,12 @@ def back_to(given: str, other: str) -> str:
 
 
 async def _changed(
-    console: Console, viewer: Viewer, asked: Asked, fields: Mapping[str, str], act: Act
+    console: Console, viewer: Viewer, begun: Callable[[Session], Sent], act: Act
 ) -> tuple[Done, str, bool]:
     def work(connection: Connection) -> tuple[Done, str, bool]:
         connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
         with Session(connection, join_transaction_mode="rollback_only") as session:
-            done = act(Sent(session, viewer, asked, fields))
+            done = act(begun(session))
             session.flush()
             return _told(session, viewer, done)
 

@@ -30,7 +30,8 @@ class Confirmation:
     """A change that a person is to confirm.
 
     `action` is where the form goes, with `fields` as they were shown, by POST or, for one that only asks for
-    a price, by GET. `lacks` is the right that the viewer would need; without it there is no button.
+    a price, by GET. `lacks` is the right that the viewer would need; without it there is no button. `look` is
+    a link and its text, to what is to be looked at before.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Confirmation:
     choice: tuple[str, str] | None = None
     method: str = "post"
     lacks: Right | None = None
+    look: tuple[str, str] | None = None
 
 
 Ask = Callable[[], Awaitable[Confirmation]]

@@ -1,21 +1,23 @@
-"""Buttons of a schedule: pause and resume at once, and a run now at its price."""
+"""Buttons of a schedule: pause, resume and skip at once, and a run now at its price."""
 
 import uuid
+from datetime import datetime
 
 from fastapi import Request, Response
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
-from console.changes.carry_out import Done, Sent, carry_out, refused, stale
-from console.changes.confirmation import Confirmation, carry_out_or_ask, confirmation_page, price
+from console.changes.asked_first import asked_first
+from console.changes.carry_out import Done, Sent, back_to, carry_out, id_in, refused, stale
+from console.changes.confirmation import Confirmation, price
 from console.console import console_of
 from console.faults import not_found
 from console.pages import viewer_of
 from console.screens.router import screen_router
 from console.viewer import Right, Viewer
-from cutout.actions.schedules import pause_schedule, resume_schedule, run_schedule
+from cutout.actions.schedules import pause_schedule, restore_run, resume_schedule, run_schedule, skip_run
 from cutout.models import Schedule
-from cutout.schedules.manage import is_paused
+from cutout.schedules.manage import is_next_skipped, is_paused
 
 router = screen_router()
 
@@ -36,6 +38,15 @@ def press_for(schedule: Schedule, viewer: Viewer) -> str:
     if own is not None:
         return "resume" if viewer.may(Right.SPEND) else ""
     return "pause" if viewer.may(pause_right(viewer)) else ""
+
+
+def skip_press(schedule: Schedule, viewer: Viewer) -> str:
+    """The button for the next run: `skip`, `restore`, or empty for none."""
+    if schedule.removed_at is not None or is_paused(schedule):
+        return ""
+    if is_next_skipped(schedule):
+        return "restore" if viewer.may(Right.SPEND) else ""
+    return "skip" if viewer.may(pause_right(viewer)) else ""
 
 
 @router.post("/console/schedules/{schedule_id}/pause")
@@ -65,28 +76,48 @@ async def resume(schedule_id: uuid.UUID, request: Request) -> Response:
     return await carry_out(request, Right.SPEND, act)
 
 
-@router.get("/console/schedules/{schedule_id}/run")
-async def ask_run(schedule_id: uuid.UUID, request: Request) -> Response:
-    """Ask whether it is to run now, and say what that may cost."""
-    viewer_of(request).require(Right.SPEND)
-    return confirmation_page(request, await _ask(request, schedule_id))
-
-
-@router.post("/console/schedules/{schedule_id}/run")
-async def run(schedule_id: uuid.UUID, request: Request) -> Response:
-    """Fire a run now, as it was shown."""
+@router.post("/console/schedules/{schedule_id}/skip")
+async def skip(schedule_id: uuid.UUID, request: Request) -> Response:
+    """Skip the next run that the page showed, at once."""
 
     def act(sent: Sent) -> Done:
-        schedule = _shown(sent, schedule_id)
-        if run_schedule(sent.session, sent.asked, schedule) is None:
-            raise refused("A run was fired at this very moment, and no second one.")
-        return Done(_page(schedule_id), subject_id=schedule_id)
+        schedule = _locked(sent, schedule_id)
+        if is_paused(schedule):
+            raise refused("It is paused: it has no next run, and nothing was done.")
+        fire_at = _shown_run(sent, schedule)
+        action_id = skip_run(sent.session, sent.asked, schedule, fire_at)
+        if action_id is None:
+            raise refused("This run is skipped already, and nothing was done.")
+        return Done(_back(sent, schedule_id), action_id)
 
-    return await carry_out_or_ask(request, Right.SPEND, act, lambda: _ask(request, schedule_id))
+    return await carry_out(request, pause_right(viewer_of(request)), act)
 
 
-async def _ask(request: Request, schedule_id: uuid.UUID) -> Confirmation:
-    viewer = viewer_of(request)
+@router.post("/console/schedules/{schedule_id}/restore")
+async def restore(schedule_id: uuid.UUID, request: Request) -> Response:
+    """Let the run start that was to be skipped."""
+
+    def act(sent: Sent) -> Done:
+        schedule = _locked(sent, schedule_id)
+        action_id = restore_run(sent.session, sent.asked, schedule, _shown_run(sent, schedule))
+        if action_id is None:
+            raise refused("This run is not to be skipped, and nothing was done.")
+        return Done(_back(sent, schedule_id), action_id)
+
+    return await carry_out(request, Right.SPEND, act)
+
+
+def run(sent: Sent) -> Done:
+    """Fire a run now, as it was shown."""
+    schedule_id = id_in(sent.path, "schedule_id")
+    if run_schedule(sent.session, sent.asked, _shown(sent, schedule_id)) is None:
+        raise refused("A run was fired at this very moment, and no second one.")
+    return Done(_page(schedule_id), subject_id=schedule_id)
+
+
+async def ask_run(request: Request) -> Confirmation:
+    """Ask whether it is to run now, and say what that may cost."""
+    viewer, schedule_id = viewer_of(request), id_in(request.path_params, "schedule_id")
 
     def look(connection: Connection) -> Schedule | None:
         with Session(connection, expire_on_commit=False) as session:
@@ -126,6 +157,13 @@ def _shown(sent: Sent, schedule_id: uuid.UUID) -> Schedule:
     return found
 
 
+def _shown_run(sent: Sent, schedule: Schedule) -> datetime:
+    """The time of the next run. Raises PageError, 409, if the page showed another one."""
+    if schedule.next_fire_at.isoformat() != sent.text("fire_at"):
+        raise stale("The next run is another one than the page showed")
+    return schedule.next_fire_at
+
+
 def _find(session: Session, viewer: Viewer, schedule_id: uuid.UUID, *, lock: bool = False) -> Schedule | None:
     this = select(Schedule).where(Schedule.id == schedule_id, Schedule.removed_at.is_(None))
     if not viewer.is_operator:
@@ -135,3 +173,10 @@ def _find(session: Session, viewer: Viewer, schedule_id: uuid.UUID, *, lock: boo
 
 def _page(schedule_id: uuid.UUID) -> str:
     return f"/console/schedules/{schedule_id}"
+
+
+def _back(sent: Sent, schedule_id: uuid.UUID) -> str:
+    return back_to(sent.text("back"), _page(schedule_id))
+
+
+asked_first(router, "/console/schedules/{schedule_id}/run", Right.SPEND, ask=ask_run, act=run)

@@ -164,12 +164,16 @@ class _Sending:
 
     async def _request_batch(self, order: Order, key: str | None) -> Requested:
         # The session may have ended while the files came.
-        if await self._console.viewer(self._request) is None:
+        viewer = await self._console.viewer(self._request)
+        if viewer is None:
             raise SignedOutError
+        viewer.require(Right.OPERATE)
         options, source = order.options, order.url or UPLOADED
 
         def work(connection: Connection) -> Requested:
-            return request_batch(connection, options, order.token, source, key)
+            return request_batch(
+                connection, viewer.asked(), options, order.token, source=source, manifest_key=key
+            )
 
         try:
             return await self._console.pool.change(work, of=self._viewer.producer_id)

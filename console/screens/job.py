@@ -1,7 +1,7 @@
 """Job: why it is in its state, its life as one list, its files, and how to get it by a program."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from console.changes.action_text import action_words, actions_on
-from console.changes.job import JobNow, read_job_now
+from console.changes.job import UNEXPECTED, JobNow, read_job_now
 from console.changes.notice import read_notice
 from console.console import console_of
 from console.faults import not_found
@@ -21,19 +21,23 @@ from console.pages import Asked, screen, viewer_of
 from console.screens.router import screen_router
 from console.viewer import Right, Viewer
 from console.views import View
-from cutout.enums import AttemptOutcome, OutputState, State
+from cutout.enums import AttemptOutcome, DeliveryState, OutputState, State
 from cutout.models import ATTEMPTS, BATCHES, Job
 from cutout.network.shown_urls import without_secrets
+from cutout.status.action_log import LoggedAction
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain
 from cutout.status.explain_outputs import OutputExplanation, explain_outputs
 from cutout.status.explanation import Explanation
 from cutout.status.job_view import SNAPSHOT, JobSnapshot, job_snapshot
 from cutout.status.producer_texts import for_producer, output_for_producer, text_for_producer
+from cutout.storage.unexpected_bytes import Unexpected
+from cutout.webhooks.job_deliveries import JobDelivery, deliveries_of_job
 
 router = screen_router()
 
 MOST_CALLS = 100
+MOST_MOMENTS = 20
 # Of the job, and of its batch.
 MOST_ACTIONS = 50
 CALLS = (
@@ -60,6 +64,8 @@ class Event:
     text: str
     state: str = ""
     took_s: float | None = None
+    given_up: uuid.UUID | None = None
+    """A message that was given up, and may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +160,18 @@ def look_at(
     actions = actions_on(connection, job_id, MOST_ACTIONS)
     if found.batch_id is not None:
         actions += actions_on(connection, found.batch_id, MOST_ACTIONS)
+    messages = deliveries_of_job(
+        connection,
+        job_id,
+        producer_id=now.producer_id,
+        batch_id=found.batch_id,
+        moments=moments_of(found, calls, actions),
+    )
     life = [
         *own_life(found, released_at, viewer),
         *(event for call in calls for event in life_of_call(call, viewer)),
         *(Event(each.requested_at, action_words(each, viewer)) for each in actions),
+        *(event_of_delivery(message, viewer) for message in messages),
     ]
     in_order = sorted((each for each in life if each.at >= found.created_at), key=lambda event: event.at)
     return Found(found, batch_name, why, outputs, in_order, now)
@@ -202,8 +216,37 @@ def life_of_call(call: Any, viewer: Viewer) -> Iterator[Event]:
         yield Event(call.lost_at, f"the result of call {call.number} expired before it was stored", "failed")
 
 
+def moments_of(job: JobSnapshot, calls: Iterable[Any], actions: Iterable[LoggedAction]) -> set[datetime]:
+    """The moments at which the job may have ended or been held, at most MOST_MOMENTS, the latest ones."""
+    ends = {call.ended_at or call.begun_at for call in calls}
+    ends |= {action.requested_at for action in actions if action.subject_id == job.id}
+    ends |= {moment for moment in (job.created_at, job.finished_at) if moment is not None}
+    return set(sorted(ends)[-MOST_MOMENTS:])
+
+
+def event_of_delivery(message: JobDelivery, viewer: Viewer) -> Event:
+    """A webhook message, at the time when its receiver took it, or when it was made."""
+    text = f"webhook {message.type} to {message.host}"
+    tries = "1 try" if message.tries == 1 else f"{message.tries} tries"
+    error = message.last_error or ""
+    if not viewer.is_operator:
+        error = text_for_producer(error)
+    match message.state:
+        case DeliveryState.DELIVERED:
+            return Event(message.finished_at or message.created_at, f"{text}: {message.last_status}")
+        case DeliveryState.GIVEN_UP:
+            told = f"{text} given up after {tries}: {error}"
+            return Event(message.finished_at or message.created_at, told, "failed", given_up=message.id)
+        case DeliveryState.WAITING:
+            told = f"{text} waits after {tries}" if message.tries else f"{text} is to be sent"
+            return Event(message.created_at, f"{told}: {error}" if error else told)
+
+
 def files_of(job: JobSnapshot) -> Iterator[File]:
-    """The pictures of the job that are in the bucket: the delivered one first."""
+    """The pictures of the job that are in the bucket: the delivered one first, or what came unexpectedly."""
+    came = Unexpected.of(job.unexpected)
+    if came is not None and came.is_picture and job.state == State.HELD:
+        yield _file(UNEXPECTED, came, [text_for_producer(came.reason)])
     made = [output for output in job.outputs if output.state == OutputState.MADE]
     names = {output.name for output in made}
     if job.key and job.return_form not in names:

@@ -42,6 +42,7 @@ class NextRun:
     name: str
     due_at: datetime
     zone: str
+    is_skipped: bool
 
 
 @screen(router, "/console")
@@ -157,7 +158,8 @@ def _next_runs(connection: Connection, asked: Asked) -> list[NextRun]:
     fires.append(SCHEDULES.c.paused_by_operator_at.is_(None))
     if not asked.viewer.is_operator:
         fires.append(SCHEDULES.c.producer_id == asked.viewer.producer_id)
-    columns = SCHEDULES.c.name, SCHEDULES.c.next_due_at, SCHEDULES.c.zone
+    is_skipped = SCHEDULES.c.skips_at.is_not_distinct_from(SCHEDULES.c.next_fire_at)
+    columns = SCHEDULES.c.name, SCHEDULES.c.next_due_at, SCHEDULES.c.zone, is_skipped
     found = select(*columns).where(*fires).order_by(SCHEDULES.c.next_due_at).limit(MOST_SCHEDULES)
     return [NextRun(*row) for row in connection.execute(found)]
 

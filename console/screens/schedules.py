@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from console.changes.action_text import actions_on, shown_action
 from console.changes.notice import read_notice
-from console.changes.schedule import press_for
+from console.changes.schedule import press_for, skip_press
 from console.console import console_of
 from console.faults import not_found
 from console.pages import Asked, screen, viewer_of
@@ -27,7 +27,7 @@ from cutout.enums import RunState
 from cutout.models import PRODUCERS, RUNS, SCHEDULES, Run, Schedule
 from cutout.network.shown_urls import without_secrets
 from cutout.schedules.local_time import reading_at, zone_of
-from cutout.schedules.manage import coming_runs, is_paused, latest_runs, listed
+from cutout.schedules.manage import coming_runs, is_next_skipped, is_paused, latest_runs, listed
 from cutout.schedules.report_publish import folder_of
 from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.status.producer_texts import text_for_producer
@@ -44,13 +44,18 @@ MOST_ACTIONS = 10
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """A schedule of the list, with its last run."""
+    """A schedule of the list, with its last run, and the button for its next one."""
 
     schedule: Schedule
     producer: str | None
     is_paused: bool
     last: RunState | None
     last_at: datetime | None
+    skip: str
+
+    @property
+    def is_skipped(self) -> bool:
+        return is_next_skipped(self.schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Coming:
     fire_at: datetime
     due_at: datetime
     reading: datetime
+    is_skipped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ async def schedules(asked: Asked) -> View:
     """Schedules with their last and next runs, and a week or month of them all."""
     after, span = asked.after(), asked.choice("view", Span) or Span.WEEK
     values = await asked.read(lambda connection: _look(connection, asked, span, after))
+    values["notice"] = await read_notice(asked, "/console/schedules")
     return View("schedules.html", "Schedules", {**values, "span": span, "spans": list(Span), "after": after})
 
 
@@ -99,12 +106,16 @@ async def schedule(asked: Asked) -> View:
                 "producer": name if asked.viewer.is_operator else None,
                 "is_paused": is_paused(found),
                 "press": press_for(found, asked.viewer),
+                "skip": skip_press(found, asked.viewer),
                 "actions": [
                     shown_action(each, asked.viewer, schedule_id)
                     for each in actions_on(connection, schedule_id, MOST_ACTIONS)
                 ],
                 "coming": [
-                    Coming(each.fire_at, each.due_at, reading_at(each.fire_at, zone)) for each in next_
+                    Coming(
+                        each.fire_at, each.due_at, reading_at(each.fire_at, zone), each.skipped is not None
+                    )
+                    for each in next_
                 ],
                 "runs": [ShownRun(run, _note(run, asked.viewer)) for run in runs[:RUNS_A_PAGE]],
                 "next": runs[RUNS_A_PAGE - 1].fire_at.isoformat() if len(runs) > RUNS_A_PAGE else None,
@@ -192,7 +203,7 @@ def _rows(connection: Connection, shown: Sequence[Schedule], viewer: Viewer) -> 
         own = lasts.get(each.id)
         state, at = (RunState(own.state), own.fire_at) if own else (None, None)
         owner = names.get(each.producer_id) if each.producer_id else None
-        rows.append(ScheduleRow(each, owner, is_paused(each), state, at))
+        rows.append(ScheduleRow(each, owner, is_paused(each), state, at, skip_press(each, viewer)))
     return rows
 
 

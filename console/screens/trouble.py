@@ -283,6 +283,7 @@ async def webhooks(asked: Asked) -> View:
 
     found = await asked.read(look)
     values = {
+        "notice": await read_notice(asked, "/console/trouble/webhooks"),
         "deliveries": found[:A_PAGE],
         "producer": producer_id if viewer.is_operator else None,
         "after": before,

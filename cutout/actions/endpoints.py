@@ -1,13 +1,14 @@
 """Actions on webhook endpoints, secrets and deliveries, in the caller's transaction, each with its row."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from cutout.enums import ActionKind, Subject
 from cutout.models import Delivery, WebhookEndpoint
-from cutout.producers.action_record import EVERYTHING, About, record
+from cutout.producers.action_record import EVERYTHING, About, Extent, record
 from cutout.producers.actors import Asked
 from cutout.webhooks import INSTALLATION, deliveries, endpoints, secrets
 from cutout.webhooks.endpoints import NewEndpoint
@@ -67,6 +68,14 @@ def replay_delivery(
         about = About(Subject.DELIVERY, delivery_id, replayed.producer_id)
         record(session, asked, ActionKind.REPLAY_DELIVERY, about)
     return replayed
+
+
+def replay_given_up(session: Session, asked: Asked, ids: Sequence[uuid.UUID]) -> uuid.UUID:
+    """Send locked deliveries again that were given up; one row for all, whose id it returns."""
+    owner = asked.by.producer_id
+    about = EVERYTHING if owner is None else About(Subject.PRODUCER, owner, owner)
+    extent = Extent(deliveries.replay_all(session, ids), len(ids))
+    return record(session, asked, ActionKind.REPLAY_DELIVERY, about, extent)
 
 
 def about_endpoint(endpoint: WebhookEndpoint) -> About:

@@ -1,6 +1,7 @@
 """Actions on a schedule, in the caller's transaction, each with its row."""
 
 import uuid
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +14,9 @@ from cutout.producers.actors import Asked
 from cutout.queue.blocks.pauses import By
 from cutout.schedules import manage
 from cutout.schedules.definition import NewSchedule
+
+FIRE_AT = "fire_at"
+"""Option of a skip: the time for which the run is ordered, as ISO 8601."""
 
 
 def add_schedule(session: Session, asked: Asked, new: NewSchedule) -> Schedule:
@@ -54,6 +58,23 @@ def resume_schedule(
     }
     about = about_schedule(schedule)
     return record(session, asked, ActionKind.RESUME_SCHEDULE, about, options={BEFORE: ended})
+
+
+def skip_run(session: Session, asked: Asked, schedule: Schedule, fire_at: datetime) -> uuid.UUID | None:
+    """Skip the next run, which is ordered for `fire_at`; None if it is another one, or skipped already."""
+    if not manage.skip(session, schedule.id, fire_at):
+        return None
+    options = {FIRE_AT: fire_at.isoformat()}
+    return record(session, asked, ActionKind.SKIP_RUN, about_schedule(schedule), options=options)
+
+
+def restore_run(session: Session, asked: Asked, schedule: Schedule, fire_at: datetime) -> uuid.UUID | None:
+    """Let the run start that was to be skipped; None if its time has come, or if it is not to be skipped."""
+    if not manage.restore(session, schedule.id, fire_at):
+        return None
+    options = {FIRE_AT: fire_at.isoformat()}
+    extent = _price(schedule.run_budget)
+    return record(session, asked, ActionKind.RESTORE_RUN, about_schedule(schedule), extent, options=options)
 
 
 def run_schedule(

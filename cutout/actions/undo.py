@@ -9,16 +9,19 @@ from sqlalchemy import Row, Table, func, null, select, update
 from sqlalchemy.orm import Session
 
 from cutout.actions.batches import BEFORE
+from cutout.actions.schedules import FIRE_AT
 from cutout.enums import ActionKind, Role, Subject
 from cutout.models import ACTIONS, BATCHES, QUEUE_CLOCK, SCHEDULES
 from cutout.producers.action_rights import require_right
 from cutout.producers.actors import Asked
+from cutout.schedules import manage
 
 UNDO_SECONDS = 10
 SIDE = "side"
 PAUSES = frozenset({ActionKind.PAUSE, ActionKind.PAUSE_ALL, ActionKind.PAUSE_SCHEDULE})
 RESUMPTIONS = frozenset({ActionKind.RESUME, ActionKind.RESUME_ALL, ActionKind.RESUME_SCHEDULE})
-REVERSIBLE = PAUSES | RESUMPTIONS
+SKIPS = frozenset({ActionKind.SKIP_RUN, ActionKind.RESTORE_RUN})
+REVERSIBLE = PAUSES | RESUMPTIONS | SKIPS
 OPPOSITES = {
     ActionKind.PAUSE: ActionKind.RESUME,
     ActionKind.PAUSE_ALL: ActionKind.RESUME_ALL,
@@ -26,6 +29,8 @@ OPPOSITES = {
     ActionKind.RESUME: ActionKind.PAUSE,
     ActionKind.RESUME_ALL: ActionKind.PAUSE_ALL,
     ActionKind.RESUME_SCHEDULE: ActionKind.PAUSE_SCHEDULE,
+    ActionKind.SKIP_RUN: ActionKind.RESTORE_RUN,
+    ActionKind.RESTORE_RUN: ActionKind.SKIP_RUN,
 }
 # A pause of everything has no side.
 OF_ALL = "paused_at"
@@ -58,14 +63,25 @@ def undo(session: Session, asked: Asked, action_id: uuid.UUID) -> None:
         raise NotUndoneError(f"it was undone already, by {action.undone_by}")
     if action.now - action.requested_at > timedelta(seconds=UNDO_SECONDS):
         raise NotUndoneError(f"more than {UNDO_SECONDS} s have passed; do the opposite instead")
-    reverse: Callable[[Session, Row[*tuple[Any, ...]]], bool] = _lift if kind in PAUSES else _pause_again
-    if not reverse(session, action):
+    if not _reverse_of(kind)(session, action):
         raise NotUndoneError("it was changed again since; look at it, and do what is needed now")
     session.execute(
         update(ACTIONS)
         .where(ACTIONS.c.id == action_id)
         .values(undone_at=func.now(), undone_by=asked.by.shown_name)
     )
+
+
+def _reverse_of(kind: ActionKind) -> Callable[[Session, Row[*tuple[Any, ...]]], bool]:
+    if kind in SKIPS:
+        return _turn_skip
+    return _lift if kind in PAUSES else _pause_again
+
+
+def _turn_skip(session: Session, action: Row[*tuple[Any, ...]]) -> bool:
+    """Skip the run again, or no longer; False if its time has come, or if that was done already."""
+    turn = manage.restore if action.kind == ActionKind.SKIP_RUN else manage.skip
+    return turn(session, action.subject_id, datetime.fromisoformat(action.options[FIRE_AT]))
 
 
 def _locked(session: Session, asked: Asked, action_id: uuid.UUID) -> Row[*tuple[Any, ...]]:
@@ -98,7 +114,7 @@ def _pause_again(session: Session, action: Row[*tuple[Any, ...]]) -> bool:
     later = select(ACTIONS.c.id).where(
         # Ids grow with time: these are the rows of the last seconds.
         ACTIONS.c.id > action.id,
-        ACTIONS.c.kind.in_(REVERSIBLE),
+        ACTIONS.c.kind.in_(PAUSES | RESUMPTIONS),
         ACTIONS.c.subject == action.subject,
         ACTIONS.c.subject_id.is_not_distinct_from(action.subject_id),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 
 from cutout.ingest import checkpoint
+from cutout.ingest.added_work import count_added
 from cutout.ingest.bulk_insert import InitialState, find_conflicts, insert_jobs, prepare
 from cutout.ingest.change_detection import ChangeDetection
 from cutout.ingest.chunks import Chunk, ChunkReader, FindConflicts
@@ -55,7 +56,9 @@ class Ingest:
         rejects: RejectsFile,
         *,
         requested: uuid.UUID | None = None,
+        at_begin: Callable[[Connection, uuid.UUID], object] | None = None,
     ) -> None:
+        """`at_begin` runs in the transaction that makes the batch of an ingest that was not requested."""
         self._engine = engine
         self._bucket = bucket
         self._source = source
@@ -63,6 +66,7 @@ class Ingest:
         self._rejects = rejects
         self._fingerprint = options.fingerprint(source, requested)
         self._requested = requested
+        self._at_begin = at_begin
         self._detection: ChangeDetection | None = None
         if requested and options.schedule_id:
             self._detection = ChangeDetection(engine, options.schedule_id, requested)
@@ -107,6 +111,7 @@ class Ingest:
                 at_end(connection, self.batch_id)
             changes = self._detection.finish(connection) if self._detection else None
             checkpoint.finish(connection, self.batch_id, manifest_key, rejects_key, changes)
+            count_added(connection, self.batch_id, self.counts.jobs, self._source.kind)
             checkpoint.record_remarks(connection, self.batch_id, self._source.skipped, self._source.remarks())
             connection.commit()
         return Ingested(self.batch_id, self.counts)
@@ -210,6 +215,8 @@ class Ingest:
     def _begin(self, connection: Connection) -> uuid.UUID:
         batch_id = checkpoint.begin(connection, self._options, self._fingerprint, self._source.kind)
         checkpoint.record_remarks(connection, batch_id, self._source.skipped, self._source.remarks())
+        if self._at_begin:
+            self._at_begin(connection, batch_id)
         return batch_id
 
     def _keep_manifest(self, batch_id: uuid.UUID) -> str | None:

@@ -90,6 +90,18 @@ class Delivery(Base):
             "id",
             postgresql_where=text("endpoint_id IS NOT NULL AND type LIKE 'job%'"),
         ),
+        # Those about one job, and the digests of a batch: for the life of a job.
+        Index(
+            "ix_deliveries_job",
+            text("((payload::json -> 'data') ->> 'id')"),
+            postgresql_where=text("type LIKE 'job.%'"),
+        ),
+        Index(
+            "ix_deliveries_digest",
+            text("((payload::json -> 'data') ->> 'batch_id')"),
+            "id",
+            postgresql_where=text("type = 'jobs.digest'"),
+        ),
     )
 
 

@@ -6,6 +6,8 @@ from cutout.producers.actors import Actor
 OPERATE, SPEND = OperatorScope.OPERATE, OperatorScope.SPEND
 # Kinds of actions of operators with the right that each needs. Other kinds are of producers, or of commands.
 RIGHTS = {
+    # What an operator adds by a page waits for approval.
+    ActionKind.ADD_BATCH: OPERATE,
     ActionKind.PAUSE: OPERATE,
     ActionKind.RESUME: OPERATE,
     ActionKind.PAUSE_ALL: OPERATE,
@@ -19,6 +21,7 @@ RIGHTS = {
     ActionKind.RETRY_JOB_OUTPUTS: OPERATE,
     ActionKind.REPLAY_DELIVERY: OPERATE,
     ActionKind.PAUSE_SCHEDULE: OPERATE,
+    ActionKind.SKIP_RUN: OPERATE,
     ActionKind.APPROVE: SPEND,
     ActionKind.BUDGET: SPEND,
     # Deleted cutouts are bought again when they are asked for again.
@@ -29,6 +32,7 @@ RIGHTS = {
     ActionKind.CHANGE_SCHEDULE: SPEND,
     ActionKind.RESUME_SCHEDULE: SPEND,
     ActionKind.RUN_SCHEDULE: SPEND,
+    ActionKind.RESTORE_RUN: SPEND,
     ActionKind.REMOVE_SCHEDULE: SPEND,
 }
 # They cost nothing if every result is paid for already.

@@ -53,6 +53,7 @@ DUE = (
         SCHEDULES.c.catch_up,
         SCHEDULES.c.next_fire_at,
         SCHEDULES.c.next_due_at,
+        SCHEDULES.c.skips_at,
         func.now().label("now"),
     )
     .where(SCHEDULES.c.next_due_at <= func.now(), FIRES_ON)
@@ -66,6 +67,7 @@ MOVES = (
     .table_valued(
         column("id", Uuid),
         column("was_at", WHEN),
+        column("skips_at", WHEN),
         column("fire_at", WHEN),
         column("due_at", WHEN),
     )
@@ -84,7 +86,13 @@ FIRED = (
 )
 MOVED = (
     update(SCHEDULES)
-    .where(SCHEDULES.c.id == MOVES.c.id, SCHEDULES.c.next_fire_at == MOVES.c.was_at, FIRES_ON)
+    .where(
+        SCHEDULES.c.id == MOVES.c.id,
+        SCHEDULES.c.next_fire_at == MOVES.c.was_at,
+        # A skip that was accepted since the runs were read would be passed over.
+        SCHEDULES.c.skips_at.is_not_distinct_from(MOVES.c.skips_at),
+        FIRES_ON,
+    )
     .values(
         next_fire_at=func.coalesce(MOVES.c.fire_at, SCHEDULES.c.next_fire_at),
         next_due_at=func.coalesce(MOVES.c.due_at, SCHEDULES.c.next_due_at),
@@ -121,9 +129,10 @@ class _Planned:
     otherwise: RunState
 
     def move(self) -> dict[str, str | None]:
-        upcoming = self.found.next
+        upcoming, skips_at = self.found.next, self.schedule.skips_at
         return {
             "id": str(self.schedule.id),
+            "skips_at": skips_at and skips_at.isoformat(),
             "was_at": self.schedule.next_fire_at.isoformat(),
             "fire_at": upcoming.fire_at.isoformat() if upcoming else None,
             "due_at": upcoming.due_at.isoformat() if upcoming else None,
@@ -169,6 +178,7 @@ def _plan(schedule: Row[Any]) -> _Planned:
             schedule.jitter_seconds,
             schedule.grace_seconds,
             CatchUp(schedule.catch_up),
+            schedule.skips_at,
         )
     except InvalidScheduleError as error:
         # A time zone that no longer exists: the other schedules fire all the same.

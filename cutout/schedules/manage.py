@@ -1,12 +1,13 @@
-"""Management of schedules: add, list, pause, resume, run now, remove."""
+"""Management of schedules: add, list, pause, resume, skip, run now, remove."""
 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import ColumnElement, delete, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, null, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -16,7 +17,7 @@ from cutout.models import Picture, Run, Schedule
 from cutout.queue.blocks.pauses import By, PausedByOperatorError
 from cutout.schedules.cron import cron_of
 from cutout.schedules.definition import NewSchedule
-from cutout.schedules.missed_runs import Firing, due_at
+from cutout.schedules.missed_runs import SKIPPED, Firing, due_at
 from cutout.schedules.schedule_errors import InvalidScheduleError, ScheduleExistsError
 
 # Attributes of a definition that are columns of the same name.
@@ -70,6 +71,7 @@ def _define(session: Session, schedule: Schedule, new: NewSchedule) -> None:
         if not fires:
             raise InvalidScheduleError("cron", f"the cron expression {new.cron!r} never fires again")
         schedule.next_fire_at, schedule.next_due_at = fires[0].fire_at, fires[0].due_at
+        schedule.skips_at = None
 
 
 @contextmanager
@@ -122,8 +124,12 @@ def coming_runs(
 ) -> list[Firing]:
     """The next runs from now on, or after runs that were fired before the clock was set back.
 
-    With `after` those ordered for a later time.
+    With `after` those ordered for a later time. The one that is to be skipped says so.
     """
+    return [_marked(run, schedule) for run in _coming_runs(session, schedule, count, after)]
+
+
+def _coming_runs(session: Session, schedule: Schedule, count: int, after: datetime | None) -> list[Firing]:
     now = _now(session)
     if after is not None and after >= max(now, schedule.next_fire_at):
         return next_runs(schedule, after, count)
@@ -134,9 +140,18 @@ def coming_runs(
     return fires
 
 
+def _marked(run: Firing, schedule: Schedule) -> Firing:
+    return replace(run, skipped=SKIPPED) if run.fire_at == schedule.skips_at else run
+
+
 def is_paused(schedule: Schedule) -> bool:
     """Whether its producer or an operator paused it."""
     return schedule.paused_at is not None or schedule.paused_by_operator_at is not None
+
+
+def is_next_skipped(schedule: Schedule) -> bool:
+    """Whether the next run is to be skipped, as somebody asked; a paused schedule has no next run."""
+    return schedule.skips_at == schedule.next_fire_at and not is_paused(schedule)
 
 
 def require_no_operators_pause(schedule: Schedule) -> None:
@@ -173,6 +188,26 @@ def resume(session: Session, schedule: Schedule, by: By = By.PRODUCER) -> bool:
         next_fire_at=first.fire_at,
         next_due_at=first.due_at,
     )
+
+
+def skip(session: Session, schedule_id: uuid.UUID, fire_at: datetime) -> bool:
+    """Skip the next run, which is ordered for `fire_at`; False if it is another one, or skipped already.
+
+    A paused schedule has no next run: it is decided when it is resumed.
+    """
+    is_next = and_(
+        Schedule.next_fire_at == fire_at,
+        Schedule.skips_at.is_distinct_from(fire_at),
+        Schedule.paused_at.is_(None),
+        Schedule.paused_by_operator_at.is_(None),
+    )
+    return _change(session, schedule_id, is_next, skips_at=fire_at)
+
+
+def restore(session: Session, schedule_id: uuid.UUID, fire_at: datetime) -> bool:
+    """Let the run start that was to be skipped; False if its time has come, or if it is not to be skipped."""
+    is_skipped = and_(Schedule.next_fire_at == fire_at, Schedule.skips_at == fire_at)
+    return _change(session, schedule_id, is_skipped, skips_at=null())
 
 
 def remove(session: Session, schedule_id: uuid.UUID) -> bool:

@@ -3,25 +3,30 @@
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from cutout.enums import CatchUp
 from cutout.schedules.cron import Cron
 
+SKIPPED = "it was skipped at a person's request"
 # A schedule of every second that missed a day catches up in a minute, without delaying other schedules.
 MOST_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """The times when a schedule fires, and its policy for runs that could not fire in time."""
+    """The times when a schedule fires, and its policy for runs that could not fire in time.
+
+    The run of `skips_at` does not start: somebody asked for that.
+    """
 
     schedule_id: uuid.UUID
     cron: Cron
     jitter_seconds: int
     grace_seconds: int
     catch_up: CatchUp
+    skips_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +64,18 @@ def find_due_runs(recurrence: Recurrence, first: datetime, now: datetime) -> Due
         due.append(upcoming)
     else:
         upcoming = None
+    seen = len(due)
+    by_hand = [replace(run, skipped=SKIPPED) for run in due if run.fire_at == recurrence.skips_at]
+    due = [run for run in due if run.fire_at != recurrence.skips_at]
     missed_before = now - timedelta(seconds=recurrence.grace_seconds)
     more_is_due = upcoming is not None and upcoming.due_at <= now
     missed = [run for run in due if run.due_at < missed_before]
     if recurrence.catch_up is CatchUp.ALL or not missed:
-        return DueRuns(due, upcoming, len(due))
+        return DueRuns([*by_hand, *due], upcoming, seen)
     kept = due[len(missed) :]
-    seen = len(due)
     if recurrence.catch_up is CatchUp.LATEST and not kept and not more_is_due:
         kept = [missed.pop()]
-    return DueRuns([*_skipped(missed, recurrence), *kept], upcoming, seen)
+    return DueRuns([*by_hand, *_skipped(missed, recurrence), *kept], upcoming, seen)
 
 
 def _runs(recurrence: Recurrence, first: datetime) -> Iterator[Firing]:

@@ -2,12 +2,22 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import func, null, select, update
 from sqlalchemy.orm import Session
 
 from cutout.enums import DeliveryState
 from cutout.models import DELIVERIES, Delivery, constant
+from cutout.models.database import Database
+
+AGAIN: dict[str, Any] = {
+    "state": constant(DeliveryState.WAITING),
+    "finished_at": null(),
+    "tries": 0,
+    "due_at": func.now(),
+    "give_up_at": null(),
+}
 
 
 def find_deliveries(
@@ -42,12 +52,22 @@ def replay(
     change = update(DELIVERIES).where(DELIVERIES.c.id == delivery_id)
     if producer_id is not None:
         change = change.where(DELIVERIES.c.producer_id == producer_id)
-    change = change.values(
-        state=constant(DeliveryState.WAITING),
-        finished_at=null(),
-        tries=0,
-        due_at=func.now(),
-        give_up_at=null(),
-    )
-    replayed = session.scalar(change.returning(DELIVERIES.c.id))
+    replayed = session.scalar(change.values(AGAIN).returning(DELIVERIES.c.id))
     return None if replayed is None else session.get_one(Delivery, replayed, populate_existing=True)
+
+
+def find_given_up(
+    database: Database, producer_id: uuid.UUID | None, *, limit: int, lock: bool = False
+) -> Sequence[uuid.UUID]:
+    """Ids of the oldest deliveries of a producer, or of all, that were given up; locked if `lock`."""
+    found = select(DELIVERIES.c.id).where(DELIVERIES.c.state == constant(DeliveryState.GIVEN_UP))
+    if producer_id is not None:
+        found = found.where(DELIVERIES.c.producer_id == producer_id)
+    found = found.order_by(DELIVERIES.c.id).limit(limit)
+    return database.scalars(found.with_for_update() if lock else found).all()
+
+
+def replay_all(database: Database, ids: Sequence[uuid.UUID]) -> int:
+    """Send locked deliveries again, as `replay` does; returns how many."""
+    again = update(DELIVERIES).where(DELIVERIES.c.id.in_(ids)).values(AGAIN)
+    return len(database.scalars(again.returning(DELIVERIES.c.id)).all())

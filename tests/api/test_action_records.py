@@ -29,10 +29,11 @@ class TestTheRecord:
         with Session(engine) as session, session.begin():
             pause_batch(session, ANA, uuid.UUID(batch_id))
         answer = shop.get("/v1/actions").raise_for_status()
-        by_operator, own = answer.json()["data"]
+        by_operator, own, added = answer.json()["data"]
         with engine.connect() as connection:
             key_id = connection.scalar(text("SELECT id FROM api_keys ORDER BY id LIMIT 1"))
         assert (own["by"], own["key_id"], own["key_name"]) == ("producer", str(key_id), "shop")
+        assert (added["kind"], added["changed"], added["key_name"]) == ("add_batch", 0, "shop")
         assert (own["kind"], own["subject"], own["subject_id"]) == ("pause", "batch", batch_id)
         assert (by_operator["by"], by_operator["key_id"], by_operator["key_name"]) == ("operator", None, None)
         for hidden in ("ana-of", "secret reason", "command"):
@@ -52,13 +53,16 @@ class TestTheRecord:
         assert [each["kind"] for each in page["data"]] == ["pause", "resume"]
         query = {"batch": first, "limit": 2, "cursor": page["next_cursor"]}
         rest = shop.get("/v1/actions", params=query).json()
-        assert ([each["kind"] for each in rest["data"]], rest["next_cursor"]) == (["pause"], None)
+        assert ([each["kind"] for each in rest["data"]], rest["next_cursor"]) == (
+            ["pause", "add_batch"],
+            None,
+        )
         of_other = {"batch": second, "cursor": page["next_cursor"]}
         assert problem_of(shop.get("/v1/actions", params=of_other), 422)["type"].endswith("wrong-cursor")
         since = page["data"][0]["requested_at"]
         assert len(shop.get("/v1/actions", params={"since": since}).json()["data"]) == 3
         far = shop.get("/v1/actions", params={"since": "0001-01-01T00:00:00Z"}).json()
-        assert len(far["data"]) == 5
+        assert len(far["data"]) == 7
         assert shop.get("/v1/actions", params={"since": "9999-12-31T23:59:59Z"}).json()["data"] == []
 
     def test_of_a_deleted_batch_stays(self, shop: httpx.Client, engine: Engine) -> None:
@@ -69,7 +73,8 @@ class TestTheRecord:
             f"/v1/batches/{batch_id}", json={"name": "other-own-name"}, headers=patch
         ).raise_for_status()
         shop.delete(f"/v1/batches/{batch_id}").raise_for_status()
-        assert [each["kind"] for each in shop.get("/v1/actions").json()["data"]] == ["delete", "change_batch"]
+        kinds = [each["kind"] for each in shop.get("/v1/actions").json()["data"]]
+        assert kinds == ["delete", "change_batch", "add_batch"]
         with engine.connect() as connection:
             rows = str(connection.execute(text("SELECT * FROM actions")).all())
         assert "own-name" not in rows

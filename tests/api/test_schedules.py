@@ -106,6 +106,23 @@ class TestASchedule:
             assert manage.resume(session, session.get_one(Schedule, uuid.UUID(made["id"])), By.OPERATOR)
         assert shop.post(f"{url}/resume").json()["next_fire_at"]
 
+    def test_is_skipped_once_and_restored(self, shop: httpx.Client) -> None:
+        """The next run alone, told by the schedule and by its coming runs; while paused there is none."""
+        schedule = create(shop)
+        path, due = f"/v1/schedules/{schedule['id']}", schedule["next_fire_at"]
+        assert schedule["skips_at"] is None
+        for _ in range(2):
+            skipped = shop.post(f"{path}/skip").raise_for_status().json()
+            assert (skipped["skips_at"], skipped["next_fire_at"]) == (due, due)
+        coming = shop.get(f"{path}/next", params={"limit": 2}).json()["data"]
+        assert [run["skipped"] for run in coming] == [True, False]
+        for _ in range(2):
+            assert shop.post(f"{path}/restore").raise_for_status().json()["skips_at"] is None
+        shop.post(f"{path}/pause").raise_for_status()
+        assert shop.post(f"{path}/skip").raise_for_status().json()["skips_at"] is None
+        kinds = [each["kind"] for each in shop.get("/v1/actions").json()["data"]]
+        assert kinds == ["pause_schedule", "restore_run", "skip_run", "add_schedule"]
+
     def test_is_run_by_hand(self, shop: httpx.Client) -> None:
         """The run waits for the dispatcher and is on record."""
         url = f"/v1/schedules/{create(shop)['id']}"

@@ -160,6 +160,21 @@ class TestALifeOfASchedule:
         assert cutout("schedule", "list").stdout == ""
         assert cutout("schedule", "show", "nightly").code == 2
 
+    def test_skips_its_next_run_and_takes_it_back(self, cutout: Cutout) -> None:
+        """Each once, with what the next runs are then; a paused one has none."""
+        cutout("schedule", "add", "nightly", "--source", "s3://b/p/", "--cron", "15 1 * * *")
+        skipped = cutout("schedule", "skip", "nightly", "--reason", "stock-taking")
+        assert (skipped.code, skipped.stdout.count("skipped")) == (0, 2)
+        assert "  skipped" in cutout("schedule", "show", "nightly").stdout
+        assert cutout("schedule", "skip", "nightly").code == 1
+        back = cutout("schedule", "skip", "nightly", "--undo")
+        assert (back.code, "starts" in back.stdout, "skipped" in back.stdout) == (0, True, False)
+        assert cutout("schedule", "skip", "nightly", "--undo").code == 1
+        cutout("schedule", "pause", "nightly")
+        refused = cutout("schedule", "skip", "nightly")
+        assert (refused.code, "it has no next run" in refused.stderr) == (1, True)
+        assert "stock-taking" in cutout("actions").stdout
+
     def test_shows_what_its_runs_came_to(self, cutout: Cutout, engine: Engine) -> None:
         """Counts, credits and the batch; why one failed."""
         add(cutout)

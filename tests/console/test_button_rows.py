@@ -17,9 +17,9 @@ from tests.operations.test_action_rows import plan_batch
 K = ActionKind
 BATCH, JOB = "/console/batches/{batch_id}", "/console/jobs/{job_id}"
 SCHEDULE = "/console/schedules/{schedule_id}"
-# They add work, sign in or out, or offer a price: of these `actions` tells nothing.
+# They sign in or out, or offer a price: of these `actions` tells nothing. What is added has tests of its own.
+ADD = "/console/add"
 NO_CHANGE = {
-    "/console/add",
     "/console/sign-in",
     "/console/sign-out",
     "/console/link",
@@ -41,6 +41,18 @@ class Press:
 
 
 SPEND = OperatorScope.SPEND
+WEBHOOKS = "/console/trouble/webhooks"
+UNEXPECTED = (
+    "UPDATE jobs SET state = 'held', queue_state = NULL, finished_at = NULL, code = 'RESULT_UNEXPECTED',"
+    ' message = \'x\', unexpected = \'{"key": "unexpected/x.png", "reason": "no alpha", "sha256": "ab",'
+    ' "media_type": "image/png", "extension": "png", "size_bytes": 9, "width": 6, "height": 6}\''
+    " WHERE external_id = 'A'"
+)
+GIVEN_UP = (
+    "INSERT INTO deliveries (producer_id, url, type, payload, state, last_error, finished_at, tries)"
+    " VALUES (:owner, 'https://hooks.example/x', 'job.failed', '{}', 'given_up', 'status 500', now(), 9)"
+    " RETURNING id"
+)
 END = f"UPDATE jobs SET {FAILED}"  # noqa: S608 - texts of these modules
 QUEUED = (
     "UPDATE jobs SET state = 'queued', queue_state = 'ready', finished_at = NULL, code = NULL, message = NULL"
@@ -57,9 +69,16 @@ BUTTONS = {
     f"{BATCH}/discard": Press(K.CANCEL, BATCH, before="plan"),
     f"{JOB}/retry": Press(K.RETRY_JOB, f"{JOB}/retry", need=SPEND),
     f"{JOB}/cancel": Press(K.CANCEL_JOB, f"{JOB}/cancel", before=QUEUED),
+    f"{JOB}/accept": Press(K.ACCEPT_JOB, f"{JOB}/accept", before=UNEXPECTED),
+    "/console/deliveries/{delivery_id}/replay": Press(K.REPLAY_DELIVERY, WEBHOOKS),
+    f"{WEBHOOKS}/replay": Press(K.REPLAY_DELIVERY, f"{WEBHOOKS}/replay"),
     f"{SCHEDULE}/pause": Press(K.PAUSE_SCHEDULE, SCHEDULE),
     f"{SCHEDULE}/resume": Press(
         K.RESUME_SCHEDULE, SCHEDULE, before="UPDATE schedules SET paused_by_operator_at = now()", need=SPEND
+    ),
+    f"{SCHEDULE}/skip": Press(K.SKIP_RUN, SCHEDULE),
+    f"{SCHEDULE}/restore": Press(
+        K.RESTORE_RUN, SCHEDULE, before="UPDATE schedules SET skips_at = next_fire_at", need=SPEND
     ),
     f"{SCHEDULE}/run": Press(K.RUN_SCHEDULE, f"{SCHEDULE}/run", need=SPEND),
     "/console/calls/pause": Press(K.PAUSE_ALL, "/console/limit"),
@@ -79,7 +98,7 @@ UNDO = "/console/actions/{action_id}/undo"
 
 @pytest.fixture
 def names(site: Site) -> dict[str, str]:
-    """Ids of a batch with a failed, a held and a waiting job, of the failed one, and of a schedule."""
+    """Ids of a batch with a failed, a held and a waiting job, of the failed one, a schedule and a message."""
     batch_id = site.make_batch("spring", ["A", "B", "C"])
     let(site, FAILED, "external_id = 'A'")
     let(site, HELD, "external_id = 'B'")
@@ -91,7 +110,9 @@ def names(site: Site) -> dict[str, str]:
         owner=site.producer_id,
     )
     job_id = site.scalar("SELECT id FROM jobs WHERE external_id = 'A'")
-    return {"batch_id": str(batch_id), "job_id": str(job_id), "schedule_id": str(schedule_id)}
+    delivery_id = site.scalar_of_change(GIVEN_UP, owner=site.producer_id)
+    ids = {"batch_id": batch_id, "job_id": job_id, "schedule_id": schedule_id, "delivery_id": delivery_id}
+    return {name: str(id_) for name, id_ in ids.items()}
 
 
 def prepare(site: Site, button: Press, names: Mapping[str, str]) -> None:
@@ -112,7 +133,7 @@ def form_of(client: httpx.Client, address: str, button: Press, names: Mapping[st
 
 def test_all_buttons_are_walked_here() -> None:
     posts = {path for path, methods in routes() if "POST" in methods}
-    assert posts == BUTTONS.keys() | NO_CHANGE | {UNDO}
+    assert posts == BUTTONS.keys() | NO_CHANGE | {UNDO, ADD}
 
 
 @pytest.mark.parametrize("path", BUTTONS)
@@ -144,7 +165,9 @@ def test_a_button_is_of_those_who_may_press_it(site: Site, names: dict[str, str]
     lesser = OperatorScope.OPERATE if button.need is SPEND else OperatorScope.VIEW
     page = button.page.partition("?")[0].removesuffix("/held/release").removesuffix("/held/cancel")
     page = (
-        page if page in (BATCH, SCHEDULE, "/console/limit", "/console/trouble") else page.rpartition("/")[0]
+        page
+        if page in (BATCH, SCHEDULE, WEBHOOKS, "/console/limit", "/console/trouble")
+        else page.rpartition("/")[0]
     )
     with operator(site, *{OperatorScope.VIEW, lesser}) as ben:
         shown = ben.get(page.format_map(names)).text

@@ -21,6 +21,7 @@ from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.api.conftest import serve
 from tests.support.fates import DONE, Fates, make_batch
+from tests.support.steps import SOURCE
 
 BROKEN = Fail("SOURCE_UNAVAILABLE", "that server did not answer")
 HELD = Hold("NO_ANSWER", "the connection broke")
@@ -30,8 +31,8 @@ UNKNOWN = str(uuid.UUID(int=7))
 SCHEDULE = {"name": "nightly", "manifest_url": "https://shop.example/a.csv", "cron": "0 1 * * *"}
 ENDPOINT = {"url": "https://shop.example/hook?token=hidden", "events": ["batch.finished"]}
 MERGE = {"Content-Type": "application/merge-patch+json"}
-# They add work, of which their own rows tell: by whom, when and how much.
-ENQUEUES = {("POST", "/v1/jobs"), ("POST", "/v1/batches")}
+# It adds a job, whose own row tells by whom and when: a second one would double what the hot path writes.
+ENQUEUES = {("POST", "/v1/jobs")}
 
 
 def rows(engine: Engine) -> list[Row[*tuple[Any, ...]]]:
@@ -64,6 +65,11 @@ class Shop:
         if paused:
             self.client.post(f"/v1/schedules/{made}/pause").raise_for_status()
         return str(made)
+
+    def skipping(self) -> str:
+        made = self.schedule()
+        self.client.post(f"/v1/schedules/{made}/skip").raise_for_status()
+        return made
 
     def endpoint(self) -> str:
         made = self.client.post("/v1/webhooks/endpoints", json=ENDPOINT).raise_for_status()
@@ -169,6 +175,13 @@ def failed_output(shop: Shop) -> Request:
 BATCH, JOB, SCHED = "/v1/batches/{batch_id}", "/v1/jobs/{job_id}", "/v1/schedules/{schedule_id}"
 HOOK = "/v1/webhooks/endpoints/{endpoint_id}"
 REQUESTS: dict[tuple[str, str], Prepare] = {
+    ("POST", "/v1/batches"): lambda _: Request(
+        "/v1/batches",
+        K.ADD_BATCH,
+        S.BATCH,
+        {"name": "spring", "jobs": [{"external_id": "A", "source_url": SOURCE}]},
+        subject_is_new=True,
+    ),
     ("POST", f"{BATCH}/cancel"): of_batch(K.CANCEL, "/cancel"),
     ("POST", f"{BATCH}/retry"): of_batch(K.RETRY, "/retry"),
     ("POST", f"{BATCH}/pause"): of_batch(K.PAUSE, "/pause"),
@@ -194,6 +207,10 @@ REQUESTS: dict[tuple[str, str], Prepare] = {
     ("DELETE", SCHED): of_schedule(K.REMOVE_SCHEDULE, ""),
     ("POST", f"{SCHED}/pause"): of_schedule(K.PAUSE_SCHEDULE, "/pause"),
     ("POST", f"{SCHED}/resume"): of_schedule(K.RESUME_SCHEDULE, "/resume", paused=True),
+    ("POST", f"{SCHED}/skip"): of_schedule(K.SKIP_RUN, "/skip"),
+    ("POST", f"{SCHED}/restore"): lambda shop: Request(
+        f"/v1/schedules/{shop.skipping()}/restore", K.RESTORE_RUN, S.SCHEDULE
+    ),
     ("POST", f"{SCHED}/run"): of_schedule(K.RUN_SCHEDULE, "/run"),
     ("POST", "/v1/webhooks/endpoints"): lambda _: Request(
         "/v1/webhooks/endpoints", K.ADD_ENDPOINT, S.ENDPOINT, ENDPOINT, subject_is_new=True

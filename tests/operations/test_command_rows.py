@@ -5,6 +5,7 @@ import pwd
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ class Desk:
     batch_id: uuid.UUID
     producer_id: uuid.UUID
     key_id: uuid.UUID
+    directory: Path
 
     def schedule(self, *, paused: bool = False) -> None:
         scalar(
@@ -115,15 +117,21 @@ class Desk:
     def failed_output(self) -> None:
         fail_outputs(self.engine)
 
+    def catalog(self) -> Path:
+        self.directory.joinpath("secret").mkdir()
+        found = self.directory / "secret" / "catalog.csv"
+        found.write_text(f"external_id,source\nA,{SOURCE}\nB,{SOURCE}\n")
+        return found
+
 
 @pytest.fixture
-def desk(engine: Engine, bucket: Bucket) -> Desk:
+def desk(engine: Engine, bucket: Bucket, tmp_path: Path) -> Desk:
     with Session(engine) as session, session.begin():
         producer, _ = create_producer(session, "shop")
         key_id = session.execute(text("SELECT id FROM api_keys")).scalar_one()
         producer_id = producer.id
     fates: Fates = {"done": DONE, "broken": BROKEN, "broken too": BROKEN, "new": None}
-    return Desk(engine, bucket, make_batch(engine, fates), producer_id, key_id)
+    return Desk(engine, bucket, make_batch(engine, fates), producer_id, key_id, tmp_path)
 
 
 Words = tuple[str, ...]
@@ -160,6 +168,7 @@ def paused(desk: Desk) -> None:
 NIGHTLY = lambda desk: desk.schedule()  # noqa: E731
 ADD = ("schedule", "add", "nightly", "--source", "s3://bucket/secret/", "--cron", "0 1 * * *")
 COMMANDS: dict[str, list[Command]] = {
+    "ingest": [(K.ADD_BATCH, after(Desk.catalog, "ingest", "{}"))],
     "approve": [(K.APPROVE, after(planned, "approve", "{}"))],
     "retry": [(K.RETRY, with_batch("retry")), (K.RETRY_JOB, lambda desk: ("retry", job_of(desk, "failed")))],
     "cancel": [
@@ -205,6 +214,7 @@ COMMANDS: dict[str, list[Command]] = {
             after(lambda desk: desk.schedule(paused=True), "schedule", "resume", "nightly"),
         )
     ],
+    "schedule skip": [(K.SKIP_RUN, after(NIGHTLY, "schedule", "skip", "nightly"))],
     "schedule run": [(K.RUN_SCHEDULE, after(NIGHTLY, "schedule", "run", "nightly"))],
     "schedule remove": [(K.REMOVE_SCHEDULE, after(NIGHTLY, "schedule", "remove", "nightly"))],
 }

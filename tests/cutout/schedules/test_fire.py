@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from cutout.enums import CatchUp
 from cutout.models import Run, Schedule
 from cutout.models.database import connect
-from cutout.schedules.fire import fire
-from cutout.schedules.manage import pause, remove, resume, run_now
-from tests.cutout.schedules.steps import A_DAY, due_since, new_schedule, pass_by, runs, states
+from cutout.schedules.definition import NewSchedule
+from cutout.schedules.fire import DUE, FIRE, _plan_all, fire
+from cutout.schedules.manage import change, coming_runs, pause, remove, restore, resume, run_now, skip
+from cutout.schedules.missed_runs import SKIPPED
+from tests.cutout.schedules.steps import A_DAY, SOURCE, due_since, new_schedule, pass_by, runs, states
 from tests.support.machine import scaled
 
 EACH_SECOND = "* * * * * *"
@@ -200,3 +202,38 @@ class TestASchedule:
         assert run.note
         assert "'Mars/Base' does not exist" in run.note
         assert states(session, well) == ["waiting"]
+
+
+class TestASkip:
+    def test_that_is_accepted_while_runs_are_planned_holds(self, session: Session) -> None:
+        """The plan that was made before it moves nothing; the next step writes the skipped run."""
+        schedule = new_schedule(session)
+        at = pass_by(session, schedule)
+        planned = list(_plan_all(session.execute(DUE).all()))
+        assert skip(session, schedule.id, at)
+        moves, fired = [one.move() for one in planned], [run for one in planned for run in one.fired()]
+        assert session.scalars(FIRE, {"moves": moves, "fired": fired}).all() == []
+        assert fire(session) == 1
+        (run,) = runs(session, schedule)
+        assert (run.state, run.fire_at, run.note) == ("skipped", at, SKIPPED)
+
+    def test_is_of_the_next_run_alone(self, session: Session) -> None:
+        """Not of another time, not twice, not while paused; it is taken back until its time comes."""
+        schedule = new_schedule(session)
+        at = schedule.next_fire_at
+        assert not skip(session, schedule.id, at + A_DAY)
+        assert [skip(session, schedule.id, at) for _ in range(2)] == [True, False]
+        session.refresh(schedule)
+        first, second = coming_runs(session, schedule, 2)
+        assert (first.skipped, second.skipped) == (SKIPPED, None)
+        assert [restore(session, schedule.id, at) for _ in range(2)] == [True, False]
+        assert pause(session, schedule.id)
+        assert not skip(session, schedule.id, at)
+
+    def test_ends_with_another_time(self, session: Session) -> None:
+        """A schedule that is ordered for another time begins anew."""
+        schedule = new_schedule(session)
+        assert skip(session, schedule.id, schedule.next_fire_at)
+        session.refresh(schedule)
+        change(session, schedule, NewSchedule("nightly", SOURCE, cron="0 2 * * *", zone="Europe/Paris"))
+        assert schedule.skips_at is None

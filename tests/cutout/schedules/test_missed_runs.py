@@ -5,7 +5,14 @@ import pytest
 
 from cutout.enums import CatchUp
 from cutout.schedules.cron import cron_of
-from cutout.schedules.missed_runs import MOST_AT_ONCE, DueRuns, Recurrence, due_at, find_due_runs
+from cutout.schedules.missed_runs import (
+    MOST_AT_ONCE,
+    SKIPPED,
+    DueRuns,
+    Recurrence,
+    due_at,
+    find_due_runs,
+)
 
 ID = uuid.UUID(int=7)
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -20,6 +27,33 @@ def looked(catch_up: CatchUp, late: timedelta, *, cron: str = "0 12 * * *", jitt
 
 def days(found: DueRuns, *, skipped: bool) -> list[int]:
     return [run.fire_at.day for run in found.fires if bool(run.skipped) == skipped]
+
+
+def skipping(catch_up: CatchUp, late: timedelta, skips_at: datetime) -> DueRuns:
+    """Due runs of that schedule, one of which somebody asked to be skipped."""
+    return find_due_runs(
+        Recurrence(ID, cron_of("0 12 * * *", "UTC"), 0, 300, catch_up, skips_at), NOON, NOON + late
+    )
+
+
+class TestASkip:
+    @pytest.mark.parametrize("policy", CatchUp)
+    @pytest.mark.parametrize("late", [timedelta(), MINUTE, timedelta(hours=3)])
+    def test_is_of_its_run_alone(self, policy: CatchUp, late: timedelta) -> None:
+        """On time or missed it is told as skipped by hand, under any policy, and the next one stays."""
+        found = skipping(policy, late, NOON)
+        assert [(run.fire_at, run.skipped) for run in found.fires] == [(NOON, SKIPPED)]
+        assert (found.seen, found.next and found.next.fire_at) == (1, NOON + DAY)
+
+    def test_among_missed_ones_is_told_by_itself(self) -> None:
+        """After three days away the latest other run is made up for."""
+        found = skipping(CatchUp.LATEST, 2 * DAY + 3 * timedelta(hours=1), NOON + 2 * DAY)
+        assert days(found, skipped=False) == [2]
+        assert [run.skipped == SKIPPED for run in found.fires] == [True, False, False]
+
+    def test_of_another_time_changes_nothing(self) -> None:
+        for other in (NOON - DAY, NOON + DAY, NOON + timedelta(seconds=1)):
+            assert days(skipping(CatchUp.ALL, MINUTE, other), skipped=False) == [1]
 
 
 class TestALook:

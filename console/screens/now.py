@@ -59,7 +59,7 @@ async def now(asked: Asked) -> View:
     rows = await counted(asked, found[:MOST_OPEN])
     values = {
         "rows": rows,
-        "ended": ended,
+        "ended": await counted(asked, ended),
         "more": len(found) > MOST_OPEN,
         "schedules": schedules,
         "notice": await read_notice(asked, "/console"),

@@ -130,7 +130,7 @@ def with_count(row: BatchRow, count: Count | None) -> BatchRow:
 
 
 def _with_credits(asked: Asked, row: BatchRow) -> BatchRow:
-    """The row with its credits, if they are known: where nobody wrote them down they are counted meanwhile."""
+    """The row with its credits; those that nobody wrote down are counted beside the page."""
     if row.counts is None or row.credits is not None:
         return row
 

@@ -1,6 +1,11 @@
 """The failures of a day for the console's first screen, and the credits of ended batches for its lists."""
 
-from migrations.operations import add_columns, create_index_concurrently, drop_columns, drop_index_concurrently
+from migrations.operations import (
+    add_columns,
+    create_index_concurrently,
+    drop_columns,
+    drop_index_concurrently,
+)
 
 revision = "0034"
 down_revision = "0033"
@@ -13,7 +18,7 @@ def upgrade() -> None:
     create_index_concurrently(
         "ix_jobs_failed",
         "jobs",
-        "finished_at, id, producer_id",
+        "finished_at, id, producer_id, code",
         where="state = 'failed' AND deleted_at IS NULL",
     )
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from api.client_address import client_address
+from api.console_downloads import DownloadsOf
 from api.console_uploads import UploadsOf, read_options
 from api.key_cache import SHAPE, Keys, TooManyMissesError
 from api.services import Services
@@ -93,6 +94,7 @@ def _handed(services: Services) -> Handed:
         link=lambda key: services.bucket.presign_public(key, seconds=LINK_SECONDS),
         bucket=services.bucket,
         upload=UploadsOf(services),
+        downloads=DownloadsOf(services),
         read_options=partial(read_options, services.settings),
         check_all=check_all,
     )

@@ -2,17 +2,17 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
 from typing import TypeVar
 
 from anyio import from_thread
 from fastapi import Request
 
 from api.bodies.strict_json import validated
+from api.console_problems import page_of
 from api.problems import ProblemError
 from api.schemas.batch_requests import ManifestQuery
 from api.services import Services
-from console import OptionError, PageError
+from console import OptionError
 from cutout.ingest import IngestOptions
 from cutout.models import NOBODY
 from cutout.outputs.recipes import RecipeError
@@ -50,14 +50,7 @@ class UploadsOf:
                 await reading.turn(owner)
                 return await services.upload_threads.run(owner, work, pieces())
         except ProblemError as error:
-            wait = (error.headers or {}).get("Retry-After")
-            detail = str(error.detail)
-            raise PageError(
-                HTTPStatus(error.status_code),
-                f"{detail[:1].upper()}{detail[1:]}.",
-                "Nothing was stored.",
-                wait_s=int(wait) if wait else None,
-            ) from None
+            raise page_of(error, "Nothing was stored.") from None
 
 
 def read_options(settings: Settings, given: Mapping[str, list[str]], producer_id: uuid.UUID) -> IngestOptions:

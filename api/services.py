@@ -37,7 +37,7 @@ SMALL_BODIES = 400
 LARGE_BODIES = 8
 VALIDATED_AT_ONCE = 2
 COMPRESSED_AT_ONCE = 2
-# Results of batches that are sent while they are read.
+# Results and pictures of batches that are sent while they are read.
 DOWNLOADS = 40
 # Writing them is work for the interpreter, which all requests share.
 DOWNLOADS_AT_WORK = 4
@@ -139,7 +139,7 @@ def open_services(settings: Settings) -> Services:
         ),
         small_bodies=ProducerSlots("bodies", "requests with a body", SMALL_BODIES),
         uploads=ProducerSlots("uploads", "uploads", settings.api_uploads),
-        downloads=ProducerSlots("downloads", "downloads of results", DOWNLOADS),
+        downloads=ProducerSlots("downloads", "downloads of results or pictures", DOWNLOADS),
     )
 
 

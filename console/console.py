@@ -1,6 +1,8 @@
 """The console of one process: its connections, templates, live streams, and what all viewers share."""
 
+import uuid
 from dataclasses import dataclass
+from datetime import date
 from http import HTTPStatus
 
 from fastapi import Request
@@ -9,10 +11,12 @@ from sqlalchemy.orm import Session
 from console.assets import Assets
 from console.background import Background, slow_engine
 from console.cookies import session_token
+from console.failures import count_failed
 from console.faults import PageError
 from console.handed import Handed
 from console.live import Hub
 from console.pool import FAULTS, SESSIONS, Pool, page_error
+from console.priced import Priced
 from console.rejects import Rejects
 from console.shared_counts import SharedCounts
 from console.templates import Templates
@@ -57,6 +61,7 @@ class Console:
         self.assets = Assets()
         self.templates = Templates(self.assets.names)
         self.counts = SharedCounts(handed.count)
+        self.failed: Priced[tuple[date, uuid.UUID | None], int] = Priced(self._count_failed, at_once=1)
         self.views = Views()
         self.rejects = Rejects(handed.bucket)
         self.hub = Hub(handed.settings, self._open_sessions)
@@ -90,6 +95,10 @@ class Console:
         self.looks.close()
         self.pool.close()
         self._slow.dispose()
+
+    async def _count_failed(self, asked: tuple[date, uuid.UUID | None]) -> int:
+        day, producer_id = asked
+        return await self.pool.read(lambda c: count_failed(c, day, producer_id), of=producer_id)
 
     def _look(self) -> Installation:
         settings = CallSettings.of(self.handed.settings)

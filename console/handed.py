@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from fastapi import Request
+from fastapi import Request, Response
 from sqlalchemy import Engine
 from starlette.types import Scope
 
@@ -65,6 +66,27 @@ class TakeUpload(Protocol):
     ) -> T: ...
 
 
+class Downloads(Protocol):
+    """Files that are sent while they are made, in a producer's turns; None is an operator.
+
+    `place` is held until the last byte is sent. `run` makes what a file needs first, on a thread, and `send`
+    answers once the file has begun. They raise PageError past the producer's share, and without the bucket.
+    """
+
+    def place(self, of: uuid.UUID | None) -> AbstractContextManager[None]: ...
+
+    async def run(self, of: uuid.UUID | None, work: Callable[[Engine, Bucket], T]) -> T: ...
+
+    async def send(
+        self,
+        of: uuid.UUID | None,
+        pieces: Callable[[Engine, Bucket], Iterator[bytes]],
+        *,
+        media_type: str,
+        headers: Mapping[str, str],
+    ) -> Response: ...
+
+
 class CountedBatch(Protocol):
     """A batch with its counts, credits, and the seconds that its jobs still take, if known."""
 
@@ -98,5 +120,6 @@ class Handed:
     link: Callable[[str], str]
     bucket: Bucket
     upload: TakeUpload
+    downloads: Downloads
     read_options: Callable[[Mapping[str, list[str]], uuid.UUID], IngestOptions]
     check_all: Callable[[Engine], list[Check]]

@@ -17,6 +17,8 @@ from console.screens import (
     add,
     batch,
     batches,
+    downloads,
+    failed,
     job,
     limit,
     money,
@@ -31,7 +33,22 @@ from cutout.producers.sessions import token_hash
 
 LONGEST_SHOWN = 100
 CHANGES = (batch_changes, retry, job_changes, schedule_changes, calls, held, delivery, undo)
-SCREENS = (now, batches, add, plan, batch, job, trouble, schedules, money, limit, system, search)
+SCREENS = (
+    now,
+    batches,
+    add,
+    plan,
+    batch,
+    downloads,
+    job,
+    trouble,
+    failed,
+    schedules,
+    money,
+    limit,
+    system,
+    search,
+)
 
 router = APIRouter(include_in_schema=False)
 opened = APIRouter(prefix="/console", route_class=OpenRoute, include_in_schema=False)

@@ -1,9 +1,7 @@
 """The results of a batch, as a file."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -18,26 +16,23 @@ from api.router import v1_router
 from api.routes.jobs import require_own_batch
 from api.schemas import Code
 from api.services import Services
-from api.streaming import PatientStream
+from api.streaming import PatientStream, in_turns
 from cutout.enums import State
 from cutout.results import (
     CutoutLinks,
     Format,
     KeptManifest,
     NoManifestError,
+    ResultsFile,
     Selection,
-    WrittenRows,
     find_manifest,
-    open_results,
-    write_as_input,
-    write_results,
 )
 from cutout.results.formats import MEDIA_TYPES
+from cutout.results.results_file import ANY_TYPE
 
 router = v1_router("/v1/batches", "batches")
 
 MOST_FILTERS = 20
-ANY_TYPE = "application/octet-stream"
 FORMATS = {media_type.partition(";")[0]: form for form, media_type in MEDIA_TYPES.items()}
 FILE: dict[str, Any] = {
     "description": "The file, written while it is read",
@@ -45,43 +40,6 @@ FILE: dict[str, Any] = {
         media_type: {"schema": {"type": "string"}} for media_type in (*MEDIA_TYPES.values(), ANY_TYPE)
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The requested file; `kept` is the manifest that it copies the columns of."""
-
-    selection: Selection
-    form: Format
-    links: CutoutLinks | None
-    kept: KeptManifest | None
-    image_column: str | None
-
-    @property
-    def file_name(self) -> str:
-        return f"results-{self.selection.batch_id}" + ("" if self.kept else f".{self.form}")
-
-    async def sent(self, services: Services, producer_id: uuid.UUID) -> AsyncIterator[bytes]:
-        """The pieces of the file, each read in a turn of the producer."""
-        pieces = self.pieces(services)
-        while (piece := await services.download_threads.finish(producer_id, next, pieces, None)) is not None:
-            yield piece
-
-    def pieces(self, services: Services) -> Iterator[bytes]:
-        """The file. Between two pieces no connection is held, however slowly they are read."""
-        with ExitStack() as stack:
-            if self.kept is None:
-                found = stack.enter_context(open_results(services.engine, self.selection))
-                yield from write_results(found, self.form, self.links, renditions=found.renditions)
-            else:
-                yield from write_as_input(
-                    services.engine,
-                    services.bucket,
-                    self.kept,
-                    self.links,
-                    WrittenRows(),
-                    image_column=self.image_column,
-                )
 
 
 async def _download_place(services: ServicesDep, producer_id: ProducerId) -> AsyncIterator[None]:
@@ -153,18 +111,20 @@ async def get_results(
     if form is None and not as_input:
         form = FORMATS[require_accepted(request, tuple(FORMATS))]
     maker = await services.threads.run(producer_id, CutoutLinks, services.bucket) if links else None
-    asked = _Asked(
+    asked = ResultsFile(
         Selection(batch_id, tuple(state or ()), tuple(code or ())),
         form or Format.CSV,
         maker,
         kept,
         image_column,
     )
+    file_name = f"results-{batch_id}" + ("" if kept else f".{asked.form}")
+    pieces = asked.pieces(services.engine, services.bucket)
     return PatientStream(
-        asked.sent(services, producer_id),
-        media_type=ANY_TYPE if kept else MEDIA_TYPES[asked.form],
+        in_turns(pieces, services.download_threads, producer_id),
+        media_type=asked.media_type,
         headers={
-            "Content-Disposition": f'attachment; filename="{asked.file_name}"',
+            "Content-Disposition": f'attachment; filename="{file_name}"',
             "Cache-Control": "no-store",
             "Vary": "Accept",
         },

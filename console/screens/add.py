@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
 from starlette.requests import ClientDisconnect
 
-from console.adding.form import EMPTY, FormFault, ShownForm, options_of, producers_for
+from console.adding.form import EMPTY, FormFault, ShownForm, options_of, producers_for, window_of
 from console.adding.request import Requested, find_sent, request_batch
 from console.adding.sent_form import Fields, SentForm
 from console.adding.sources import name_for, require_address, sent_pieces
@@ -132,6 +132,7 @@ class _Sending:
         given.setdefault("name", [name_for(first_file, url)])
         try:
             options = self._console.handed.read_options(given, producer_id)
+            options = replace(options, window=window_of(fields))
         except OptionError as error:
             raise _FaultyFormError(fields, FormFault(str(error), field=error.field)) from None
         if url.startswith("s3://"):

@@ -14,6 +14,7 @@ from console.changes.notice import read_notice
 from console.faults import not_found
 from console.pages import Asked, screen
 from console.remedies import remedy_of
+from console.screens.downloads import Downloads, find_downloads
 from console.screens.plan import ShownPlan, read_plan
 from console.screens.router import screen_router
 from console.viewer import Right
@@ -89,7 +90,7 @@ class JobFilters:
 
 
 Looked = tuple[
-    list[Reason], list[ListedJob], str | None, ShownPlan | None, BatchNow | None, list[ShownAction]
+    list[Reason], list[ListedJob], str | None, ShownPlan | None, BatchNow | None, list[ShownAction], Downloads
 ]
 
 
@@ -119,9 +120,10 @@ async def batch(asked: Asked) -> View:
             read_plan(connection, batch_id),
             read_now(connection, asked.viewer, batch_id),
             [shown_action(each, asked.viewer, batch_id) for each in actions],
+            find_downloads(connection, status),
         )
 
-    why, jobs, producer, plan, buttons, actions = await asked.read(look)
+    why, jobs, producer, plan, buttons, actions, downloads = await asked.read(look)
     if buttons is None:
         raise not_found("such batch")
     rejects_key = status.ingest.rejects_key if status.ingest else None
@@ -132,6 +134,7 @@ async def batch(asked: Asked) -> View:
         "now": buttons,
         "notice": await read_notice(asked, f"/console/batches/{batch_id}"),
         "actions": actions,
+        "downloads": downloads,
         "may_spend": asked.viewer.may(Right.SPEND),
         "may_operate": asked.viewer.may(Right.OPERATE),
         "over_budget": OVER_BUDGET,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, or_, select
 
 from console.changes.batch import press_for
 from console.pages import Asked
@@ -14,6 +14,7 @@ from console.viewer import Viewer
 from cutout.enums import FINAL_STATES, BatchState, State
 from cutout.models import BATCHES, INGESTS, PRODUCERS
 from cutout.status.batch_state import STATE
+from cutout.status.batch_status import credits_of_batch
 
 # A batch with results has ended, and `tally` has its counts. Both sides have a partial index.
 IS_OPEN = or_(
@@ -23,12 +24,14 @@ IS_OPEN = or_(
     BATCHES.c.id.in_(select(INGESTS.c.batch_id).where(INGESTS.c.finished_at.is_(None))),
 )
 HAS_ENDED = BATCHES.c.results_key.is_not(None)
+CREDITS_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
     """A batch as a list shows it; `counts` is None while nobody counted it.
 
+    `credits_at` is when they were counted, if they were not written down as it ended.
     `press` is the button that the viewer has, `pause` or `resume`; `revision` is what it sends along.
     """
 
@@ -40,6 +43,7 @@ class BatchRow:
     is_paused: bool
     counts: dict[State, int] | None
     credits: int | None = None
+    credits_at: datetime | None = None
     eta_seconds: int | None = None
     counted_at: datetime | None = None
     press: str = ""
@@ -68,8 +72,8 @@ def read_rows(
     connection: Connection, viewer: Viewer, *conditions: ColumnElement[bool], limit: int
 ) -> Sequence[BatchRow]:
     """The newest batches that the viewer may see, without counts but those of ended ones."""
-    names = ("id", "name", "created_at", "tally", "results_key", "revision", "producer_id", "cancelled_at")
-    columns = [BATCHES.c[name] for name in (*names, "paused_at", "paused_by_operator_at")]
+    names = ("id", "name", "created_at", "tally", "credits", "results_key", "revision", "producer_id")
+    columns = [BATCHES.c[name] for name in (*names, "cancelled_at", "paused_at", "paused_by_operator_at")]
     paused = or_(BATCHES.c.paused_at.is_not(None), BATCHES.c.paused_by_operator_at.is_not(None))
     newest = (
         select(BATCHES.c.id)
@@ -94,6 +98,7 @@ def read_rows(
             BatchState(row.state),
             row.is_paused,
             _tally(row.tally) if row.results_key else None,
+            credits=row.credits if row.results_key else None,
             press=press_for(row, viewer, is_open=row.results_key is None and row.cancelled_at is None),
             revision=row.revision,
         )
@@ -102,7 +107,8 @@ def read_rows(
 
 
 async def counted(asked: Asked, rows: Sequence[BatchRow]) -> list[BatchRow]:
-    """The rows with the counts of those that are open."""
+    """The rows with the counts of those that are open, and the credits of those that have ended."""
+    rows = [_with_credits(asked, row) for row in rows]
     open_ = [row.id for row in rows if row.counts is None and row.state is not BatchState.FINISHED]
     counts = await asked.console.counts.of_all(open_, asked.viewer.producer_id)
     return [with_count(row, counts.get(row.id)) for row in rows]
@@ -121,6 +127,19 @@ def with_count(row: BatchRow, count: Count | None) -> BatchRow:
         eta_seconds=count.batch.eta_seconds,
         counted_at=count.at,
     )
+
+
+def _with_credits(asked: Asked, row: BatchRow) -> BatchRow:
+    """The row with its credits; those that nobody wrote down are counted beside the page."""
+    if row.counts is None or row.credits is not None:
+        return row
+
+    def count(engine: Engine) -> int:
+        with engine.connect() as connection:
+            return credits_of_batch(connection, row.id)
+
+    found = asked.console.looks.look(("credits", row.id), count, every_s=CREDITS_EVERY_S)
+    return replace(row, credits=found.value, credits_at=found.as_of)
 
 
 def _tally(tally: dict[str, int] | None) -> dict[State, int] | None:

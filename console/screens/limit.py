@@ -7,10 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, false, func, select
 
+from console.background import Aged
 from console.changes.notice import read_notice
-from console.charts import Chart, Column, chart
+from console.console import Console
 from console.pages import Asked, screen
 from console.screens.operators import require_operator
+from console.screens.pace import EVERY_S, MINUTES, pace_of
 from console.screens.router import screen_router
 from console.views import View
 from cutout.billing.accounts import credits_left
@@ -27,11 +29,8 @@ from cutout.settings import AUTO
 
 router = screen_router()
 
-EVERY_S = 10.0
 # The leader writes each second; older figures are of one that is gone.
 STALE_S = 10.0
-MINUTES = 60
-TEN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,7 @@ async def limit(asked: Asked) -> View:
     """Calls that may go out, those that do, and the endpoint's answers that they come too fast."""
     require_operator(asked.viewer)
     settings = asked.console.handed.settings
-    codes = slow_codes(settings.verdicts)
-    recent = asked.console.looks.look(("limit",), lambda engine: _recent(engine, codes), every_s=EVERY_S)
+    recent = recent_calls(asked.console)
     rows, paused_at = await asked.read(_look)
     minutes = recent.value.minutes if recent.value else ()
     values: dict[str, Any] = {
@@ -80,13 +78,18 @@ async def limit(asked: Asked) -> View:
         "paused_at": paused_at,
         "notice": await read_notice(asked, "/console/limit"),
         "recent": recent,
-        "chart": _chart(minutes),
-        "tens": list(_tens(minutes)),
+        "pace": pace_of(minutes, "calls"),
         "ceilings": (_ceiling(settings.calls_per_second), _ceiling(settings.calls_in_flight)),
         "stale_s": STALE_S,
         "base_url": asked.base_url,
     }
     return View("limit.html", "Limit", values)
+
+
+def recent_calls(console: Console) -> Aged[Recent]:
+    """The calls of the last hour, for all operators together."""
+    codes = slow_codes(console.handed.settings.verdicts)
+    return console.looks.look(("limit",), lambda engine: _recent(engine, codes), every_s=EVERY_S)
 
 
 def _look(connection: Connection) -> tuple[list[AccountRow], datetime | None]:
@@ -109,36 +112,6 @@ def _recent(engine: Engine, codes: Sequence[str]) -> Recent:
             {name: credits_left(connection, name) for name in names},
             calls_by_minute(connection, codes, MINUTES),
         )
-
-
-def _chart(minutes: Sequence[MinuteOfCalls]) -> Chart | None:
-    columns = [
-        Column(
-            (("begun", each.begun - each.slow), ("slow", each.slow)),
-            f"{each.minute:%H:%M}: {each.begun:,} calls, {each.slow:,} too fast",
-        )
-        for each in minutes
-    ]
-    found = chart(columns)
-    return found if found.bars else None
-
-
-@dataclass(frozen=True, slots=True)
-class Ten:
-    """Ten minutes of calls, for the table beside the chart."""
-
-    begins_at: datetime
-    begun: int
-    slow: int
-
-
-def _tens(minutes: Sequence[MinuteOfCalls]) -> list[Ten]:
-    """The latest first."""
-    parts = [minutes[at : at + TEN] for at in range(0, len(minutes), TEN)]
-    return [
-        Ten(part[0].minute, sum(each.begun for each in part), sum(each.slow for each in part))
-        for part in reversed(parts)
-    ]
 
 
 def _ceiling(value: float | None) -> str:

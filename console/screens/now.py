@@ -8,9 +8,13 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from console.changes.notice import read_notice
 from console.console import Installation
+from console.failures import today
 from console.pages import Asked, screen
+from console.priced import Answer
 from console.screens.batch_rows import HAS_ENDED, IS_OPEN, BatchRow, counted, read_rows
 from console.screens.late_copies import late_copies
+from console.screens.limit import recent_calls
+from console.screens.pace import ends_of, pace_of
 from console.screens.router import screen_router
 from console.views import View
 from cutout.enums import QueueState, State, Step
@@ -24,15 +28,28 @@ MOST_OPEN = 12
 MOST_ENDED = 5
 MOST_SCHEDULES = 5
 OVERDUE_S = 60.0
+OPEN_BATCHES = "/console/batches?show=open"
+TROUBLE = "/console/trouble"
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A thing that is wrong, what to do about it, and where to see it."""
+    """A thing that is wrong, what to do about it, and where to see it: its address and its name."""
 
     text: str
     remedy: str = ""
     href: str | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A number, the address of its rows, and when it was counted, if not for this page."""
+
+    name: str
+    value: str
+    href: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +77,32 @@ async def now(asked: Asked) -> View:
     rows = await counted(asked, found[:MOST_OPEN])
     values = {
         "rows": rows,
-        "ended": ended,
+        "ended": await counted(asked, ended),
         "more": len(found) > MOST_OPEN,
         "schedules": schedules,
         "notice": await read_notice(asked, "/console"),
         "base_url": asked.base_url,
     }
-    if asked.viewer.is_operator:
-        state = await asked.console.installation()
-        lifetime_s = asked.console.handed.settings.result_lifetime_seconds
-        values |= {"wrong": wrong_things(state, lifetime_s), "totals": totals(state.overview)}
+    console, producer_id = asked.console, asked.viewer.producer_id
+    failed = await console.failed.get((today(), producer_id), soon=True)
+    if producer_id is None:
+        state, recent = await console.installation(), recent_calls(console)
+        lifetime_s = console.handed.settings.result_lifetime_seconds
+        minutes = recent.value.minutes if recent.value else ()
+        values |= {
+            "wrong": wrong_things(state, lifetime_s),
+            "totals": [*totals(state.overview), *failed_today(failed)],
+            "pace": pace_of(minutes, "calls"),
+            "recent": recent,
+        }
     else:
-        values |= {"wrong": wrong_for_producer(rows), "totals": own_totals(rows)}
+        ends = ends_of(console, producer_id)
+        values |= {
+            "wrong": wrong_for_producer(rows),
+            "totals": [*own_totals(rows), *failed_today(failed)],
+            "pace": pace_of(ends.value or (), "jobs"),
+            "recent": ends,
+        }
     return View("now.html", "Now", values)
 
 
@@ -89,7 +120,7 @@ def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:
     held = {row.code: row.jobs - row.blocked for row in overview.held if row.jobs > row.blocked}
     if held:
         codes = ", ".join(f"{code} {number:,}" for code, number in sorted(held.items()))
-        wrong.append(Wrong(f"{_jobs(sum(held.values()))} held for a person: {codes}"))
+        wrong.append(Wrong(f"{_jobs(sum(held.values()))} held for a person: {codes}", "", TROUBLE, "Trouble"))
     paused = [row for row in overview.accounts if row.pause_code]
     wrong += [
         Wrong(f"the account {row.name} is paused: {row.pause_code}", "see `cutout limits`") for row in paused
@@ -103,7 +134,7 @@ def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:
     return wrong
 
 
-def totals(overview: Overview) -> list[tuple[str, str]]:
+def totals(overview: Overview) -> list[Total]:
     """Numbers of the whole installation."""
 
     def jobs(*, state: State | None = None, step: Step | None = None) -> int:
@@ -119,36 +150,46 @@ def totals(overview: Overview) -> list[tuple[str, str]]:
     credits_ = [row.credits for row in overview.accounts if row.credits is not None]
     rate = sum(row.calls_per_second or 0 for row in overview.accounts)
     found = [
-        ("waiting", f"{jobs(state=State.QUEUED, step=Step.CALL):,}"),
-        ("calls out", f"{overview.calls.get('out', 0):,}"),
-        ("copies", f"{jobs(step=Step.COPY):,}"),
-        ("held", f"{held:,}"),
-        ("calls a second", f"{rate:,.1f}"),
+        Total("waiting", f"{jobs(state=State.QUEUED, step=Step.CALL):,}", OPEN_BATCHES),
+        Total("calls out", f"{overview.calls.get('out', 0):,}", "/console/limit"),
+        Total("copies", f"{jobs(step=Step.COPY):,}", "/console/trouble/at-risk"),
+        Total("held", f"{held:,}", TROUBLE),
+        Total("calls a second", f"{rate:,.1f}", "/console/limit"),
     ]
-    return [*found, ("credits left", f"{sum(credits_):,.0f}")] if credits_ else found
+    return [*found, Total("credits left", f"{sum(credits_):,.0f}", "/console/money")] if credits_ else found
+
+
+def failed_today(failed: Answer[int] | None) -> list[Total]:
+    """The number of today's failures, in UTC."""
+    if failed is None:
+        return []
+    return [Total("failed today (UTC)", f"{failed.value:,}", "/console/trouble/failed", failed.at)]
 
 
 def wrong_for_producer(rows: Sequence[BatchRow]) -> list[Wrong]:
     """Open batches that a producer has to see to."""
     return [
         Wrong(
-            f"{row.name}: {_jobs(row.number(State.HELD))} held for a person", "", f"/console/batches/{row.id}"
+            f"{row.name}: {_jobs(row.number(State.HELD))} held for a person",
+            "",
+            f"/console/batches/{row.id}?state=held#jobs",
+            row.name,
         )
         for row in rows
         if row.number(State.HELD)
     ]
 
 
-def own_totals(rows: Sequence[BatchRow]) -> list[tuple[str, str]]:
+def own_totals(rows: Sequence[BatchRow]) -> list[Total]:
     """Numbers of a producer's open batches."""
     return [
-        (name, f"{sum(row.number(state) for row in rows):,}")
-        for name, state in (
-            ("waiting", State.QUEUED),
-            ("running", State.RUNNING),
-            ("held", State.HELD),
-            ("succeeded", State.SUCCEEDED),
-            ("failed", State.FAILED),
+        Total(name, f"{sum(row.number(state) for row in rows):,}", href)
+        for name, state, href in (
+            ("waiting", State.QUEUED, OPEN_BATCHES),
+            ("running", State.RUNNING, OPEN_BATCHES),
+            ("held", State.HELD, TROUBLE),
+            ("succeeded", State.SUCCEEDED, OPEN_BATCHES),
+            ("failed", State.FAILED, OPEN_BATCHES),
         )
     ]
 

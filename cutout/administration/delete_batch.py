@@ -253,6 +253,7 @@ def _empty_batch(connection: Connection, action: HeldAction) -> Portion:
             # In one statement with the key: that no output is pending is announced of a batch with results.
             results_key=null(),
             tally=null(),
+            credits=null(),
             outputs_pending=False,
             results_unwritten_at=null(),
             # As of a batch that never had a job: no results are to come.

@@ -111,7 +111,7 @@ def make_batch(session: Session, options: IngestOptions, source: str | None = No
 
     `source` is the address of its manifest, if that is on the web.
     """
-    return create_batch(
+    batch = create_batch(
         session,
         options.name,
         producer_id=options.producer_id,
@@ -123,7 +123,10 @@ def make_batch(session: Session, options: IngestOptions, source: str | None = No
         renditions=options.outputs.renditions,
         metadata=options.metadata,
         options=options.to_be_shown(source),
-    ).id
+    )
+    if options.window is not None:
+        batch.opens_at, batch.closes_at = options.window.opens_at, options.window.closes_at
+    return batch.id
 
 
 def begin(connection: Connection, options: IngestOptions, fingerprint: bytes, kind: str) -> uuid.UUID:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cutout.enums import JobMessages, Priority, ReturnForm
+from cutout.ingest.batch_window import BatchWindow
 from cutout.ingest.chunks import Defaults
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.sources.read_options import ReadOptions
@@ -26,7 +27,8 @@ class IngestOptions:
 
     With `plan` its jobs are held until someone approves; with `strict` the first reject ends it. With a
     `schedule_id` only pictures that changed since that schedule's last run are enqueued, and none at all if
-    fewer than `min_source_share` (0 to 1) of the pictures that it saw then are left.
+    fewer than `min_source_share` (0 to 1) of the pictures that it saw then are left. With a `window` calls go
+    out in these hours of each day alone; a schedule has its own.
     """
 
     name: str
@@ -45,6 +47,7 @@ class IngestOptions:
     webhook_url: str | None = None
     webhook_jobs: JobMessages = JobMessages.NONE
     metadata: Metadata | None = None
+    window: BatchWindow | None = None
     # Its producer's, read together with the ingest.
     ceilings: Ceilings = field(default=UNBOUNDED, compare=False)
 
@@ -103,6 +106,7 @@ class IngestOptions:
             "many": reading.many,
             "include": list(reading.include),
             "exclude": list(reading.exclude),
+            **(self.window.as_options if self.window else {}),
         }
 
     @property

@@ -230,6 +230,15 @@ class Job(Base):
             "id",
             postgresql_where=text("finished_at IS NOT NULL AND batch_id IS NOT NULL"),
         ),
+        # The failures of a day by reason, of all producers or one: counted by these columns alone.
+        Index(
+            "ix_jobs_failed",
+            "finished_at",
+            "id",
+            "producer_id",
+            "code",
+            postgresql_where=text("state = 'failed' AND deleted_at IS NULL"),
+        ),
         # Finds jobs that need an uploaded source; jobs with any other source are not in it.
         Index(
             "ix_jobs_uploaded",

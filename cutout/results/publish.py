@@ -27,6 +27,7 @@ from cutout.queue.batch_progress import STILL_READ, first_job
 from cutout.queue.outputs.ask import add_missing
 from cutout.results.formats import MEDIA_TYPES, Format, write_results
 from cutout.results.rows import Selection, open_results
+from cutout.status.batch_status import credits_of_batch
 from cutout.storage import Bucket
 
 MOST_BATCHES = 20
@@ -153,9 +154,17 @@ def _record(
             return False
         pending = outputs.waiting > 0 or connection.execute(_output_counts(batch_id)).one() != outputs
         tally = {state: before._mapping[state] for state in TALLIED}  # noqa: SLF001 - a public name
+        # Under the lock: a charge that is recorded from now on waits for it, and empties the number again.
+        credits_ = credits_of_batch(connection, batch_id)
         connection.execute(
             update(BATCHES)
             .where(this)
-            .values(results_key=key, results_unwritten_at=None, outputs_pending=pending, tally=tally)
+            .values(
+                results_key=key,
+                results_unwritten_at=None,
+                outputs_pending=pending,
+                tally=tally,
+                credits=credits_,
+            )
         )
     return True

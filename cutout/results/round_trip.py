@@ -12,6 +12,10 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import ReturnForm
 from cutout.ingest.numbered_ids import spooled_final_ids
+from cutout.ingest.pending import NOT_READ_YET
+from cutout.ingest.sources.archive import Archive
+from cutout.ingest.sources.bucket_prefix import Prefix
+from cutout.ingest.sources.directory import Directory
 from cutout.ingest.sources.read_options import MANY
 from cutout.ingest.sources.source import IdNumbering
 from cutout.manifests import Manifest, Picture, Record, open_manifest
@@ -27,6 +31,8 @@ from cutout.storage import Bucket
 
 RECORDS_A_CHUNK = 1000
 FORMS = tuple(ReturnForm)
+# The file that was sent is kept for these, too.
+WITHOUT_MANIFEST = frozenset({NOT_READ_YET, Archive.kind, Directory.kind, Prefix.kind})
 
 ITS_JOBS = select(
     JOBS.c.id,
@@ -70,7 +76,7 @@ class KeptManifest:
 def find_manifest(session: Session, batch_id: uuid.UUID) -> KeptManifest:
     """The batch's manifest. Raises NoManifestError if it was not made from one, or it was not kept."""
     ingest = session.get(Ingest, batch_id)
-    if ingest is None or ingest.manifest_key is None:
+    if ingest is None or ingest.manifest_key is None or ingest.kind in WITHOUT_MANIFEST:
         raise NoManifestError(
             f"the batch {batch_id} was not made from a manifest, so there is none to add columns to;"
             " omit --as-input"

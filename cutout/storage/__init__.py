@@ -5,6 +5,7 @@ from cutout.storage.disposition import shown_as
 from cutout.storage.listed_objects import ListedObject, PageEntry
 from cutout.storage.storage_errors import (
     BucketMissingError,
+    ObjectArchivedError,
     ObjectMissingError,
     ObjectTooLargeError,
     StorageError,
@@ -15,6 +16,7 @@ __all__ = [
     "Bucket",
     "BucketMissingError",
     "ListedObject",
+    "ObjectArchivedError",
     "ObjectMissingError",
     "ObjectTooLargeError",
     "PageEntry",

@@ -293,6 +293,20 @@ MARK_TOO_LATE = (
     .values(lost_at=func.coalesce(ATTEMPTS.c.lost_at, func.now()))
 )
 
+# The job's batch may have ended, with its credits written down: from now on they are another number. Also one
+# that has none is written to: whoever writes them down at this moment holds its lock.
+FORGET_CREDITS = (
+    update(BATCHES)
+    .where(
+        BATCHES.c.id
+        == select(JOBS.c.batch_id)
+        .join(ATTEMPTS, ATTEMPTS.c.job_id == JOBS.c.id)
+        .where(ATTEMPTS.c.id == bindparam("attempt_id"))
+        .scalar_subquery()
+    )
+    .values(credits=null())
+)
+
 SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).returning(JOBS.c.id)
 
 
@@ -394,6 +408,7 @@ def record_result(
     row = RECORD.first(database, fence.as_parameters() | _end(attempt_id, answer) | paid)
     if row is None:
         database.execute(MARK_TOO_LATE, {"attempt_id": attempt_id})
+        database.execute(FORGET_CREDITS, {"attempt_id": attempt_id})
         return None
     return PaidResult(url, *sent, row.result_expires_at, dies_at=time.monotonic() + row.left_s)
 

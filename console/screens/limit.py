@@ -11,8 +11,8 @@ from console.background import Aged
 from console.changes.notice import read_notice
 from console.console import Console
 from console.pages import Asked, screen
+from console.screens.by_minute import EVERY_S, MINUTES, pace_of
 from console.screens.operators import require_operator
-from console.screens.pace import EVERY_S, MINUTES, pace_of
 from console.screens.router import screen_router
 from console.views import View
 from cutout.billing.accounts import credits_left

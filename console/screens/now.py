@@ -12,9 +12,9 @@ from console.failures import today
 from console.pages import Asked, screen
 from console.priced import Answer
 from console.screens.batch_rows import HAS_ENDED, IS_OPEN, BatchRow, counted, read_rows
+from console.screens.by_minute import ends_of, pace_of
 from console.screens.late_copies import late_copies
 from console.screens.limit import recent_calls
-from console.screens.pace import ends_of, pace_of
 from console.screens.router import screen_router
 from console.views import View
 from cutout.enums import QueueState, State, Step

@@ -1,4 +1,4 @@
-"""Numbers by the minute: the calls, or the ends of jobs, of each minute of the last hour, as a chart and in numbers."""
+"""Numbers of each minute of the last hour, the calls or the ends of jobs: as a chart and in numbers."""
 
 import uuid
 from collections.abc import Sequence

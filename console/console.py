@@ -12,13 +12,15 @@ from console.cookies import session_token
 from console.faults import PageError
 from console.handed import Handed
 from console.live import Hub
+from console.parts import Part
 from console.pool import FAULTS, SESSIONS, Pool, page_error
 from console.rejects import Rejects
+from console.rendered import part_of
 from console.shared_counts import SharedCounts
 from console.templates import Templates
 from console.token_lookups import TokenLookups
 from console.viewer import Viewer, find_viewer
-from console.views import Views
+from console.views import ScreenRequest, Views
 from cutout.monitoring.check import Check
 from cutout.monitoring.overview import Overview, read_overview
 from cutout.monitoring.progress import check_progress
@@ -59,7 +61,7 @@ class Console:
         self.counts = SharedCounts(handed.count)
         self.views = Views()
         self.rejects = Rejects(handed.bucket)
-        self.hub = Hub(handed.settings, self._open_sessions)
+        self.hub = Hub(handed.settings, self._open_sessions, self._part)
         self.picture_origin = origin_of_pictures(handed)
         self._installation = SingleFlight("console", self._look, fresh_s=FRESH_S, rest=REST)
 
@@ -96,6 +98,9 @@ class Console:
         with Session(self.pool.engine) as session:
             overview = read_overview(session, settings)
         return Installation(overview, check_progress(self.pool.engine))
+
+    async def _part(self, wanted: ScreenRequest, name: str) -> Part:
+        return part_of(self.templates, await self.views.get(wanted), wanted, name)
 
     async def _open_sessions(self, tokens: list[bytes]) -> set[bytes]:
         return await self.pool.read(lambda connection: open_sessions(connection, tokens), of=SESSIONS)

@@ -1,15 +1,11 @@
-"""Signals to open pages: something changed, look again. What changed the page asks itself.
-
-Operators get a signal when Redis has one, and everybody every two seconds: a producer's pages must not tell
-when others work.
-"""
+"""Streams to open pages: their parts, as soon as those were made anew, until the session ends."""
 
 import asyncio
 import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,7 +13,10 @@ from http import HTTPStatus
 from sse_starlette.sse import AppStatus
 
 from console.faults import PageError
+from console.parts import Part
 from console.viewer import Viewer
+from console.views import ScreenRequest
+from console.watched import ENDED, Make, Watched, WatchedParts
 from cutout.queue.signals import Signal, SignalListener
 from cutout.settings import Settings
 
@@ -25,35 +24,37 @@ log = logging.getLogger(__name__)
 
 MOST_STREAMS = 200
 MOST_OF_A_KEY = MOST_STREAMS // 4
-# Four signals a second at most.
-SHORTEST_REST_S = 0.25
-BEAT_S = 2.0
+TICK_S = 0.25
 SESSIONS_EVERY_S = 1.0
 # A page that cannot have a stream looks by itself.
 POLL_S = 5
 
-CHANGED = b"event: changed\ndata:\n\n"
-ENDED = b"event: ended\ndata:\n\n"
-
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One open page; `changed` wakes it, at `beat_at` on the monotonic clock if nothing does before."""
+    """One open page; `woken` is set when it has something to send."""
 
     token_sha256: bytes
-    is_operator: bool
-    beat_at: float
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
+    sent: dict[Watched, Part | None] = field(default_factory=dict)
+
+    def news(self) -> Iterator[bytes]:
+        """The events that it has not sent yet."""
+        for watched, sent in self.sent.items():
+            if event := watched.news(sent):
+                yield event
+            self.sent[watched] = watched.part
 
 
 class Hub:
     """The open pages of this process. One task looks after all of them, while there are any."""
 
     def __init__(
-        self, settings: Settings, open_sessions: Callable[[list[bytes]], Awaitable[set[bytes]]]
+        self, settings: Settings, open_sessions: Callable[[list[bytes]], Awaitable[set[bytes]]], make: Make
     ) -> None:
         self._settings, self._open_sessions = settings, open_sessions
+        self._parts = WatchedParts(make)
         self._streams: set[Stream] = set()
         self._of_key: Counter[uuid.UUID] = Counter()
         self._signalled = self._closed = False
@@ -72,44 +73,49 @@ class Hub:
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many pages of your key are live.", wait_s=POLL_S
             )
 
-    async def events(self, viewer: Viewer, token_sha256: bytes) -> AsyncIterator[bytes]:
-        """The events of one page, the first at once, until its session or this process ends."""
-        with self._opened(viewer, token_sha256) as stream:
-            yield CHANGED
+    async def events(
+        self, viewer: Viewer, token_sha256: bytes, wanted: ScreenRequest, names: Collection[str]
+    ) -> AsyncIterator[bytes]:
+        """The events of one page, those of its parts at once, until its session or this process ends."""
+        with self._opened(viewer, token_sha256, wanted, names) as stream:
             # Without timers of its own: 200 streams have thousands of them otherwise.
             while True:
-                await stream.changed.wait()
+                await stream.woken.wait()
+                stream.woken.clear()
                 if self._closed or AppStatus.should_exit:
                     return
                 if stream.ended:
                     yield ENDED
                     return
-                stream.changed.clear()
-                yield CHANGED
+                for event in stream.news():
+                    yield event
 
     def close(self) -> None:
         """Listen no more, and let each stream end."""
         self._closed = True
         for stream in self._streams:
-            stream.changed.set()
+            stream.woken.set()
         if self._task is not None:
             self._task.cancel()
         for listener in self._listeners:
             listener.stop()
 
     @contextmanager
-    def _opened(self, viewer: Viewer, token_sha256: bytes) -> Iterator[Stream]:
-        stream = Stream(token_sha256, viewer.is_operator, time.monotonic() + BEAT_S)
+    def _opened(
+        self, viewer: Viewer, token_sha256: bytes, wanted: ScreenRequest, names: Collection[str]
+    ) -> Iterator[Stream]:
+        stream = Stream(token_sha256)
         self._streams.add(stream)
         self._of_key[viewer.key_id] += 1
         self._begin()
         try:
+            stream.sent = {self._parts.watch(wanted, name, stream.woken): None for name in names}
             yield stream
         finally:
+            for watched in stream.sent:
+                self._parts.leave(watched, stream.woken)
             self._streams.discard(stream)
-            self._of_key[viewer.key_id] -= 1
-            if not self._of_key[viewer.key_id]:
-                del self._of_key[viewer.key_id]
+            self._of_key -= Counter([viewer.key_id])
 
     def _begin(self) -> None:
         if not self._listeners:
@@ -127,19 +133,13 @@ class Hub:
     async def _look_after(self) -> None:
         sessions_at, looked_up = 0.0, None
         while self._streams:
-            self._wake()
+            signalled, self._signalled = self._signalled, False
+            self._parts.refresh_due(signalled=signalled)
             # Beside it: the lookup waits where many pages are asked for.
             if time.monotonic() >= sessions_at and (looked_up is None or looked_up.done()):
                 sessions_at = time.monotonic() + SESSIONS_EVERY_S
                 looked_up = asyncio.create_task(self._end_closed())
-            await asyncio.sleep(SHORTEST_REST_S)
-
-    def _wake(self) -> None:
-        now, signalled, self._signalled = time.monotonic(), self._signalled, False
-        for stream in self._streams:
-            if now >= stream.beat_at or (signalled and stream.is_operator):
-                stream.beat_at = now + BEAT_S
-                stream.changed.set()
+            await asyncio.sleep(TICK_S)
 
     async def _end_closed(self) -> None:
         tokens = {stream.token_sha256 for stream in self._streams}
@@ -152,7 +152,7 @@ class Hub:
         for stream in self._streams:
             if stream.token_sha256 in tokens - open_:
                 stream.ended = True
-                stream.changed.set()
+                stream.woken.set()
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -149,8 +149,9 @@ class Hub:
             # The streams live by this task.
             log.debug("no session was looked up: %s", type(error).__name__)
             return
+        closed = tokens - open_
         for stream in self._streams:
-            if stream.token_sha256 in tokens - open_:
+            if stream.token_sha256 in closed:
                 stream.ended = True
                 stream.woken.set()
 

@@ -159,7 +159,6 @@ def _look(connection: Connection, asked: Asked, span: Span, after: uuid.UUID | N
         "zone": zone.key,
         "bounds": bounds,
         "days": days_of(bounds, zone, shown, runs, now),
-        "tz": zone,
         "is_cut": len(runs) >= MOST_RUNS,
         "base_url": asked.base_url,
     }

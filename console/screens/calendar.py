@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice, takewhile
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from cutout.enums import RunState
@@ -32,8 +33,7 @@ class Span(StrEnum):
 MOST_SHOWN = {Span.WEEK: 3, Span.MONTH: 1}
 
 
-@dataclass(frozen=True, slots=True)
-class RunMark:
+class RunMark(NamedTuple):
     """A run that was: its time, state, and its batch if it has one."""
 
     schedule_id: uuid.UUID
@@ -139,15 +139,15 @@ def days_of(
     now: datetime,
 ) -> list[Day]:
     """The days with what was and will be on them."""
-    entries: dict[tuple[date, uuid.UUID], Entry] = {}
+    entries: dict[uuid.UUID, dict[date, Entry]] = {schedule.id: {} for schedule in schedules}
     names = {schedule.id: schedule.name for schedule in schedules}
     most = MOST_SHOWN[Span.WEEK if bounds.month is None else Span.MONTH]
 
     def entry(reading: datetime, schedule_id: uuid.UUID) -> Entry:
-        key = reading.date(), schedule_id
-        if key not in entries:
-            entries[key] = Entry(schedule_id, names[schedule_id], most)
-        return entries[key]
+        own, day = entries[schedule_id], reading.date()
+        if day not in own:
+            own[day] = Entry(schedule_id, names[schedule_id], most)
+        return own[day]
 
     for run in runs:
         reading = reading_at(run.fire_at, zone)
@@ -164,7 +164,7 @@ def days_of(
     days = []
     for number in range(bounds.days):
         day = bounds.first + timedelta(days=number)
-        own = [entries[day, schedule.id] for schedule in schedules if (day, schedule.id) in entries]
+        own = [of_schedule[day] for of_schedule in entries.values() if day in of_schedule]
         is_outside = bounds.month is not None and day.month != bounds.month
         days.append(Day(day, day == today, is_outside, clock_change(day, zone), own))
     return days

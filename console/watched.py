@@ -71,13 +71,13 @@ class Watched:
 class WatchedParts:
     """All that are watched in this process. Belongs to one event loop."""
 
-    def __init__(self, make: Make) -> None:
-        self._make = make
+    def __init__(self, make: Make, clock: Callable[[], float] = time.monotonic) -> None:
+        self._make, self._clock = make, clock
         self._all: dict[Hashable, Watched] = {}
         self._of_owner: Counter[uuid.UUID | None] = Counter()
         # Of operators, and of producers.
         self._turns = {True: 0.0, False: 0.0}
-        self._counted_at = time.monotonic()
+        self._counted_at = clock()
 
     def watch(self, wanted: ScreenRequest, name: str, waker: asyncio.Event) -> Watched:
         """The part, made anew unless that was just done; `waker` is set whenever it was."""
@@ -86,7 +86,7 @@ class WatchedParts:
             watched = self._all[wanted, name] = Watched(wanted, name)
             self._of_owner[watched.owner] += 1
         watched.wakers.add(waker)
-        if time.monotonic() - watched.begun_at >= SIGNALLED_S:
+        if self._clock() - watched.begun_at >= SIGNALLED_S:
             self._refresh(watched)
         else:
             waker.set()
@@ -101,7 +101,7 @@ class WatchedParts:
 
     def refresh_due(self, *, signalled: bool) -> None:
         """Begin to make those parts anew whose turn it is."""
-        now = time.monotonic()
+        now = self._clock()
         passed_s, self._counted_at = now - self._counted_at, now
         for is_operator in self._turns:
             of_kind = [each for each in self._all.values() if (each.owner is None) is is_operator]
@@ -118,7 +118,7 @@ class WatchedParts:
 
     def _refresh(self, watched: Watched) -> None:
         if watched.task is None:
-            watched.begun_at, watched.signalled = time.monotonic(), False
+            watched.begun_at, watched.signalled = self._clock(), False
             watched.task = asyncio.create_task(self._make_anew(watched))
 
     async def _make_anew(self, watched: Watched) -> None:
@@ -131,6 +131,6 @@ class WatchedParts:
             log.exception("a watched part of the console failed")
             watched.fault = AWAY
         finally:
-            watched.task, watched.took_s = None, time.monotonic() - watched.begun_at
+            watched.task, watched.took_s = None, self._clock() - watched.begun_at
         for waker in watched.wakers:
             waker.set()

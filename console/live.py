@@ -5,12 +5,14 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from fastapi.responses import StreamingResponse
 from sse_starlette.sse import AppStatus
+from starlette.types import Receive, Scope, Send
 
 from console.faults import PageError
 from console.parts import Part
@@ -35,6 +37,7 @@ class Stream:
     """One open page; `woken` is set when it has something to send."""
 
     token_sha256: bytes
+    key_id: uuid.UUID
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     sent: dict[Watched, Part | None] = field(default_factory=dict)
@@ -64,31 +67,46 @@ class Hub:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def require_room(self, viewer: Viewer) -> None:
-        """Raise PageError, 503 or 429, if the viewer's page gets no stream: it looks by itself then."""
+    def open(
+        self, viewer: Viewer, token_sha256: bytes, wanted: ScreenRequest, names: Collection[str]
+    ) -> Stream:
+        """The stream of the viewer's page, which counts until it leaves.
+
+        Raises PageError, 503 or 429, without room for it: the page looks by itself then.
+        """
         if len(self._streams) >= MOST_STREAMS:
             raise PageError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many pages are live.", wait_s=POLL_S)
         if self._of_key[viewer.key_id] >= MOST_OF_A_KEY:
             raise PageError(
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many pages of your key are live.", wait_s=POLL_S
             )
+        stream = Stream(token_sha256, viewer.key_id)
+        self._streams.add(stream)
+        self._of_key[viewer.key_id] += 1
+        stream.sent = {self._parts.watch(wanted, name, stream.woken): None for name in names}
+        self._begin()
+        return stream
 
-    async def events(
-        self, viewer: Viewer, token_sha256: bytes, wanted: ScreenRequest, names: Collection[str]
-    ) -> AsyncIterator[bytes]:
-        """The events of one page, those of its parts at once, until its session or this process ends."""
-        with self._opened(viewer, token_sha256, wanted, names) as stream:
-            # Without timers of its own: 200 streams have thousands of them otherwise.
-            while True:
-                await stream.woken.wait()
-                stream.woken.clear()
-                if self._closed or AppStatus.should_exit:
-                    return
-                if stream.ended:
-                    yield ENDED
-                    return
-                for event in stream.news():
-                    yield event
+    def leave(self, stream: Stream) -> None:
+        """Forget the stream."""
+        for watched in stream.sent:
+            self._parts.leave(watched, stream.woken)
+        self._streams.discard(stream)
+        self._of_key -= Counter([stream.key_id])
+
+    async def events(self, stream: Stream) -> AsyncIterator[bytes]:
+        """The events of the stream, those of its parts at once, until its session or this process ends."""
+        # Without timers of its own: 200 streams have thousands of them otherwise.
+        while True:
+            await stream.woken.wait()
+            stream.woken.clear()
+            if self._closed or AppStatus.should_exit:
+                return
+            if stream.ended:
+                yield ENDED
+                return
+            for event in stream.news():
+                yield event
 
     def close(self) -> None:
         """Listen no more, and let each stream end."""
@@ -99,23 +117,6 @@ class Hub:
             self._task.cancel()
         for listener in self._listeners:
             listener.stop()
-
-    @contextmanager
-    def _opened(
-        self, viewer: Viewer, token_sha256: bytes, wanted: ScreenRequest, names: Collection[str]
-    ) -> Iterator[Stream]:
-        stream = Stream(token_sha256)
-        self._streams.add(stream)
-        self._of_key[viewer.key_id] += 1
-        self._begin()
-        try:
-            stream.sent = {self._parts.watch(wanted, name, stream.woken): None for name in names}
-            yield stream
-        finally:
-            for watched in stream.sent:
-                self._parts.leave(watched, stream.woken)
-            self._streams.discard(stream)
-            self._of_key -= Counter([viewer.key_id])
 
     def _begin(self) -> None:
         if not self._listeners:
@@ -154,6 +155,21 @@ class Hub:
             if stream.token_sha256 in closed:
                 stream.ended = True
                 stream.woken.set()
+
+
+class StreamResponse(StreamingResponse):
+    """The answer with a stream, which is left also if nothing of it was sent."""
+
+    def __init__(self, hub: Hub, stream: Stream, headers: Mapping[str, str]) -> None:
+        super().__init__(hub.events(stream), media_type="text/event-stream", headers=headers)
+        self._hub, self._stream = hub, stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it until it ends."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.leave(self._stream)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -1,7 +1,6 @@
 """All routes of the console, below /console."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from console import sign_in
 from console.changes import batch as batch_changes
@@ -12,6 +11,7 @@ from console.console import console_of
 from console.cookies import session_token
 from console.faults import not_found
 from console.guarded_route import GuardedRoute, OpenRoute
+from console.live import StreamResponse
 from console.pages import answer_headers, screen_request, viewer_of
 from console.screens import (
     add,
@@ -51,13 +51,10 @@ async def events(request: Request) -> Response:
     console, viewer = console_of(request), viewer_of(request)
     path, _, query = request.query_params.get("page", "").partition("?")
     wanted, names = screen_request(request, path, query), request.query_params.getlist("part")
-    console.hub.require_room(viewer)
     token = token_hash(session_token(request) or "")
-    return StreamingResponse(
-        console.hub.events(viewer, token, wanted, set(names[:MOST_PARTS])),
-        media_type="text/event-stream",
-        headers={**answer_headers(console), "Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    stream = console.hub.open(viewer, token, wanted, set(names[:MOST_PARTS]))
+    headers = {**answer_headers(console), "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamResponse(console.hub, stream, headers)
 
 
 @guarded.api_route("/{address:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])

@@ -56,7 +56,7 @@ class Clock:
         return waker
 
     async def run(self, seconds: float, *, signalled: bool = False) -> Counter[str]:
-        """What was made meanwhile."""
+        """Counts of what was made meanwhile."""
         self.made = Counter()
         for _ in range(round(seconds * 4)):
             self.now += 0.25

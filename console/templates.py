@@ -94,7 +94,7 @@ def time_element(moment: datetime | None) -> Markup | str:
     if moment is None:
         return NONE
     text = moment.astimezone(UTC).isoformat(timespec="seconds")
-    return Markup(f'<time datetime="{text}">{text[:10]} {text[11:19]}</time>')  # noqa: S704 - digits and signs
+    return Markup(f'<time datetime="{text}">{text[:10]} {text[11:19]}</time>')  # noqa: S704 - digits and signs  # nosec B704
 
 
 def duration(seconds: float | None) -> str:

@@ -24,7 +24,7 @@ from console.views import ScreenRequest, View
 
 # Of a request: the block of the page that is wanted.
 FRAGMENT = "cutout-fragment"
-READ_AT = "Cutout-Read-At"
+READ_AT, AS_OF = "Cutout-Read-At", "Cutout-As-Of"
 LONGEST_FIELD = 300
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {pictures}; connect-src 'self';"
@@ -142,6 +142,7 @@ def answer(request: Request, view: View, wanted: ScreenRequest) -> Response:
         **answer_headers(console),
         "ETag": part.tag,
         READ_AT: part.read_at,
+        AS_OF: part.as_of,
         "Cache-Control": "private, no-cache",
         "Vary": f"Cookie, {FRAGMENT}",
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from console.faults import not_found
@@ -19,15 +20,16 @@ def part_of(templates: Templates, view: View, wanted: ScreenRequest, name: str) 
         if text is None:
             raise not_found("such part of this page")
         tag = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=TAG_BYTES).hexdigest()
-        view.parts[name] = Part(name, text, f'W/"{tag}"', read_at_of(view))
+        times = _written(view.read_at), _written(view.as_of or view.read_at)
+        view.parts[name] = Part(name, text, f'W/"{tag}"', *times)
     return view.parts[name]
 
 
 def values_of(view: View, frame: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the view's template in the frame."""
-    return {**frame, **view.values, "title": view.title, "read_at": view.read_at}
+    return {**frame, **view.values, "title": view.title, "read_at": view.as_of or view.read_at}
 
 
-def read_at_of(view: View) -> str:
-    """When the view was read; such texts are in the order of their times."""
-    return view.read_at.isoformat(timespec="milliseconds")
+def _written(moment: datetime) -> str:
+    """The text of a time; such texts are in the order of their times."""
+    return moment.isoformat(timespec="milliseconds")

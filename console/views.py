@@ -10,11 +10,15 @@ from console.parts import Part
 from console.viewer import Viewer
 from cutout.telemetry.fresh_cache import FreshCache
 
+# After a change nobody gets what was read before it for so long.
+LATELY_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class View:
     """The values of a screen's template, and the title of its page; `read_at` is when they were read.
 
+    `as_of` is what the page says, if some of them are older.
     `goes_to`: the address of another page that has the answer. `parts` are blocks of it that were rendered,
     by name: open pages ask for the same again and again.
     """
@@ -23,6 +27,7 @@ class View:
     title: str
     values: Mapping[str, Any]
     read_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    as_of: datetime | None = None
     goes_to: str | None = None
     parts: dict[str, Part] = field(default_factory=dict, compare=False, repr=False)
 
@@ -54,6 +59,11 @@ class Views:
     def changed(self) -> None:
         """Note that a page has just changed something: whoever asks from now on sees it."""
         self.changed_at = time.monotonic()
+
+    @property
+    def changed_lately(self) -> bool:
+        """Whether a page changed something within LATELY_S."""
+        return time.monotonic() - self.changed_at < LATELY_S
 
     async def get(self, wanted: ScreenRequest) -> View:
         """The answer; raises what the screen does."""

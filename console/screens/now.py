@@ -65,13 +65,15 @@ async def now(asked: Asked) -> View:
         "notice": await read_notice(asked, "/console"),
         "base_url": asked.base_url,
     }
+    as_of = None
     if asked.viewer.is_operator:
-        state = await asked.console.installation()
+        answer = await asked.console.installation()
+        state, as_of = answer.value, answer.at
         lifetime_s = asked.console.handed.settings.result_lifetime_seconds
         values |= {"wrong": wrong_things(state, lifetime_s), "totals": totals(state.overview)}
     else:
         values |= {"wrong": wrong_for_producer(rows), "totals": own_totals(rows)}
-    return View("now.html", "Now", values)
+    return View("now.html", "Now", values, as_of=as_of)
 
 
 def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:

@@ -46,13 +46,13 @@ async function fetchPart(part) {
   }
   setOffline(answer.status >= 500);
   const html = answer.ok ? await answer.text() : undefined;
-  const [tag, readAt] = ["ETag", "Cutout-Read-At"].map((name) => answer.headers.get(name) ?? "");
-  if (answer.ok || (answer.status === 304 && tag === part.tag)) showPart(part, { tag, readAt, html });
+  const [tag, readAt, asOf] = ["ETag", "Cutout-Read-At", "Cutout-As-Of"].map((name) => answer.headers.get(name) ?? "");
+  if (answer.ok || (answer.status === 304 && tag === part.tag)) showPart(part, { tag, readAt, asOf, html });
 }
 
 // What was read earlier than what the page shows may come later. Without text it is what the stream brought before,
 // and the page may have fetched another one since.
-function showPart(part, { tag, readAt, html }) {
+function showPart(part, { tag, readAt, asOf, html }) {
   if (readAt < part.readAt) return;
   if (tag !== part.tag) {
     if (html === undefined) return renew(part);
@@ -60,7 +60,7 @@ function showPart(part, { tag, readAt, html }) {
     part.tag = tag;
   }
   part.readAt = readAt;
-  showReadAt(readAt);
+  showAsOf(asOf);
 }
 
 // Changes `old` into `fresh` node by node: focus, selection and scroll position stay. Nodes with an id are
@@ -96,7 +96,7 @@ function align(old, fresh) {
   alignChildren(old, fresh);
 }
 
-function showReadAt(text) {
+function showAsOf(text) {
   const time = one("[data-read-at] time");
   if (!time || !text) return;
   time.dateTime = text;

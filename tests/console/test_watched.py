@@ -47,7 +47,7 @@ class Clock:
         self.made[asked.path] += 1
         if self.fault:
             raise self.fault
-        return Part(name, "text", "tag", str(self.now))
+        return Part(name, "text", "tag", str(self.now), "")
 
     def watch(self, path: str, producer_id: uuid.UUID | None) -> asyncio.Event:
         """Open a tab."""

@@ -15,14 +15,16 @@ from console.failures import count_failed
 from console.faults import PageError
 from console.handed import Handed
 from console.live import Hub
+from console.parts import Part
 from console.pool import FAULTS, SESSIONS, Pool, page_error
-from console.priced import Priced
+from console.priced import Answer, Priced
 from console.rejects import Rejects
+from console.rendered import part_of
 from console.shared_counts import SharedCounts
 from console.templates import Templates
 from console.token_lookups import TokenLookups
 from console.viewer import Viewer, find_viewer
-from console.views import Views
+from console.views import ScreenRequest, Views
 from cutout.monitoring.check import Check
 from cutout.monitoring.overview import Overview, read_overview
 from cutout.monitoring.progress import check_progress
@@ -30,9 +32,6 @@ from cutout.producers.sessions import open_sessions
 from cutout.status.call_rate import CallSettings
 from cutout.telemetry.single_flight import SingleFlight
 
-FRESH_S = 1.0
-# Of the database's time at most 5%.
-REST = 20.0
 OVERVIEW_WITHIN_S = 10.0
 SUMS_AT_ONCE, LOOKS_AT_ONCE = 1, 2
 
@@ -64,22 +63,25 @@ class Console:
         self.failed: Priced[tuple[date, uuid.UUID | None], int] = Priced(self._count_failed, at_once=1)
         self.views = Views()
         self.rejects = Rejects(handed.bucket)
-        self.hub = Hub(handed.settings, self._open_sessions)
+        self.hub = Hub(handed.settings, self._open_sessions, self._part)
         self.picture_origin = origin_of_pictures(handed)
-        self._installation = SingleFlight("console", self._look, fresh_s=FRESH_S, rest=REST)
+        look = SingleFlight("console", self._look, fresh_s=0)
+        self._installation: Priced[None, Installation] = Priced(
+            lambda _: look.get_soon(OVERVIEW_WITHIN_S), at_once=1
+        )
 
     async def viewer(self, request: Request) -> Viewer | None:
         """The viewer of the request's session. Raises PageError as `TokenLookups.look_up` does."""
         address = self.handed.address_of(request.scope)
         return await self.tokens.look_up(session_token(request) or "", address, find_viewer)
 
-    async def installation(self) -> Installation:
+    async def installation(self) -> Answer[Installation]:
         """The state of the installation, read for all operators together at most once a second.
 
-        Raises PageError, 503, if Postgres is away or too slow.
+        It is some seconds old while the next is read. Raises PageError, 503, if Postgres is away or too slow.
         """
         try:
-            return await self._installation.get_soon(OVERVIEW_WITHIN_S)
+            found = await self._installation.get(None, soon=not self.views.changed_lately)
         except FAULTS as error:
             raise page_error(error) from error
         except TimeoutError as error:
@@ -87,6 +89,9 @@ class Console:
             raise PageError(
                 HTTPStatus.SERVICE_UNAVAILABLE, text, "Look at “Batches” meanwhile.", wait_s=5
             ) from error
+        if found is None:
+            raise LookupError("installation")
+        return found
 
     def close(self) -> None:
         """End the streams and close the connections."""
@@ -105,6 +110,9 @@ class Console:
         with Session(self.pool.engine) as session:
             overview = read_overview(session, settings)
         return Installation(overview, check_progress(self.pool.engine))
+
+    async def _part(self, wanted: ScreenRequest, name: str) -> Part:
+        return part_of(self.templates, await self.views.get(wanted), wanted, name)
 
     async def _open_sessions(self, tokens: list[bytes]) -> set[bytes]:
         return await self.pool.read(lambda connection: open_sessions(connection, tokens), of=SESSIONS)

@@ -1,7 +1,7 @@
 """The session's cookie: over TLS, or on the machine itself."""
 
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from fastapi import Request, Response
 
@@ -13,17 +13,19 @@ SECURE_NAME = "__Host-cutout"
 LOCAL_NAME = "cutout-local-{}"
 THEME = "cutout-theme"
 THEMES = ("light", "dark")
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 def is_local(request: Request) -> bool:
-    """Whether the browser asks for this machine by a name of it: no network carries its cookie."""
-    host = request.url.hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
+    """Whether the browser asks for this machine by a name of it: no network carries its cookie.
+
+    A proxy may name this machine for a browser that is elsewhere. A container's host has a private address.
+    """
+    if any(name in request.headers for name in FORWARDED) or not _is_near(request):
         return False
+    host = request.url.hostname or ""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def require_private(request: Request) -> None:
@@ -66,6 +68,20 @@ def theme_of(request: Request) -> str:
     """The theme that was chosen in this browser; empty if it follows the system."""
     chosen = request.cookies.get(THEME, "")
     return chosen if chosen in THEMES else ""
+
+
+def _is_near(request: Request) -> bool:
+    address = _address(request.client.host) if request.client else None
+    return address is not None and address.is_private
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
 
 
 def _name(request: Request) -> str:

@@ -1,23 +1,24 @@
-"""Signals to open pages: something changed, look again. What changed the page asks itself.
-
-Operators get a signal when Redis has one, and everybody every two seconds: a producer's pages must not tell
-when others work.
-"""
+"""Streams to open pages: their parts, as soon as those were made anew, until the session ends."""
 
 import asyncio
 import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from fastapi.responses import StreamingResponse
 from sse_starlette.sse import AppStatus
+from starlette.types import Receive, Scope, Send
 
 from console.faults import PageError
+from console.parts import Part
 from console.viewer import Viewer
+from console.views import ScreenRequest
+from console.watched import ENDED, Make, Watched, WatchedParts
 from cutout.queue.signals import Signal, SignalListener
 from cutout.settings import Settings
 
@@ -25,35 +26,38 @@ log = logging.getLogger(__name__)
 
 MOST_STREAMS = 200
 MOST_OF_A_KEY = MOST_STREAMS // 4
-# Four signals a second at most.
-SHORTEST_REST_S = 0.25
-BEAT_S = 2.0
+TICK_S = 0.25
 SESSIONS_EVERY_S = 1.0
 # A page that cannot have a stream looks by itself.
 POLL_S = 5
 
-CHANGED = b"event: changed\ndata:\n\n"
-ENDED = b"event: ended\ndata:\n\n"
-
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One open page; `changed` wakes it, at `beat_at` on the monotonic clock if nothing does before."""
+    """One open page; `woken` is set when it has something to send."""
 
     token_sha256: bytes
-    is_operator: bool
-    beat_at: float
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    key_id: uuid.UUID
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
+    sent: dict[Watched, Part | None] = field(default_factory=dict)
+
+    def news(self) -> Iterator[bytes]:
+        """The events that it has not sent yet."""
+        for watched, sent in self.sent.items():
+            if event := watched.news(sent):
+                yield event
+            self.sent[watched] = watched.part
 
 
 class Hub:
     """The open pages of this process. One task looks after all of them, while there are any."""
 
     def __init__(
-        self, settings: Settings, open_sessions: Callable[[list[bytes]], Awaitable[set[bytes]]]
+        self, settings: Settings, open_sessions: Callable[[list[bytes]], Awaitable[set[bytes]]], make: Make
     ) -> None:
         self._settings, self._open_sessions = settings, open_sessions
+        self._parts = WatchedParts(make)
         self._streams: set[Stream] = set()
         self._of_key: Counter[uuid.UUID] = Counter()
         self._signalled = self._closed = False
@@ -63,53 +67,56 @@ class Hub:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def require_room(self, viewer: Viewer) -> None:
-        """Raise PageError, 503 or 429, if the viewer's page gets no stream: it looks by itself then."""
+    def open(
+        self, viewer: Viewer, token_sha256: bytes, wanted: ScreenRequest, names: Collection[str]
+    ) -> Stream:
+        """The stream of the viewer's page, which counts until it leaves.
+
+        Raises PageError, 503 or 429, without room for it: the page looks by itself then.
+        """
         if len(self._streams) >= MOST_STREAMS:
             raise PageError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many pages are live.", wait_s=POLL_S)
         if self._of_key[viewer.key_id] >= MOST_OF_A_KEY:
             raise PageError(
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many pages of your key are live.", wait_s=POLL_S
             )
+        stream = Stream(token_sha256, viewer.key_id)
+        self._streams.add(stream)
+        self._of_key[viewer.key_id] += 1
+        stream.sent = {self._parts.watch(wanted, name, stream.woken): None for name in names}
+        self._begin()
+        return stream
 
-    async def events(self, viewer: Viewer, token_sha256: bytes) -> AsyncIterator[bytes]:
-        """The events of one page, the first at once, until its session or this process ends."""
-        with self._opened(viewer, token_sha256) as stream:
-            yield CHANGED
-            # Without timers of its own: 200 streams have thousands of them otherwise.
-            while True:
-                await stream.changed.wait()
-                if self._closed or AppStatus.should_exit:
-                    return
-                if stream.ended:
-                    yield ENDED
-                    return
-                stream.changed.clear()
-                yield CHANGED
+    def leave(self, stream: Stream) -> None:
+        """Forget the stream."""
+        for watched in stream.sent:
+            self._parts.leave(watched, stream.woken)
+        self._streams.discard(stream)
+        self._of_key -= Counter([stream.key_id])
+
+    async def events(self, stream: Stream) -> AsyncIterator[bytes]:
+        """The events of the stream, those of its parts at once, until its session or this process ends."""
+        # Without timers of its own: 200 streams have thousands of them otherwise.
+        while True:
+            await stream.woken.wait()
+            stream.woken.clear()
+            if self._closed or AppStatus.should_exit:
+                return
+            if stream.ended:
+                yield ENDED
+                return
+            for event in stream.news():
+                yield event
 
     def close(self) -> None:
         """Listen no more, and let each stream end."""
         self._closed = True
         for stream in self._streams:
-            stream.changed.set()
+            stream.woken.set()
         if self._task is not None:
             self._task.cancel()
         for listener in self._listeners:
             listener.stop()
-
-    @contextmanager
-    def _opened(self, viewer: Viewer, token_sha256: bytes) -> Iterator[Stream]:
-        stream = Stream(token_sha256, viewer.is_operator, time.monotonic() + BEAT_S)
-        self._streams.add(stream)
-        self._of_key[viewer.key_id] += 1
-        self._begin()
-        try:
-            yield stream
-        finally:
-            self._streams.discard(stream)
-            self._of_key[viewer.key_id] -= 1
-            if not self._of_key[viewer.key_id]:
-                del self._of_key[viewer.key_id]
 
     def _begin(self) -> None:
         if not self._listeners:
@@ -127,19 +134,13 @@ class Hub:
     async def _look_after(self) -> None:
         sessions_at, looked_up = 0.0, None
         while self._streams:
-            self._wake()
+            signalled, self._signalled = self._signalled, False
+            self._parts.refresh_due(signalled=signalled)
             # Beside it: the lookup waits where many pages are asked for.
             if time.monotonic() >= sessions_at and (looked_up is None or looked_up.done()):
                 sessions_at = time.monotonic() + SESSIONS_EVERY_S
                 looked_up = asyncio.create_task(self._end_closed())
-            await asyncio.sleep(SHORTEST_REST_S)
-
-    def _wake(self) -> None:
-        now, signalled, self._signalled = time.monotonic(), self._signalled, False
-        for stream in self._streams:
-            if now >= stream.beat_at or (signalled and stream.is_operator):
-                stream.beat_at = now + BEAT_S
-                stream.changed.set()
+            await asyncio.sleep(TICK_S)
 
     async def _end_closed(self) -> None:
         tokens = {stream.token_sha256 for stream in self._streams}
@@ -149,10 +150,26 @@ class Hub:
             # The streams live by this task.
             log.debug("no session was looked up: %s", type(error).__name__)
             return
+        closed = tokens - open_
         for stream in self._streams:
-            if stream.token_sha256 in tokens - open_:
+            if stream.token_sha256 in closed:
                 stream.ended = True
-                stream.changed.set()
+                stream.woken.set()
+
+
+class StreamResponse(StreamingResponse):
+    """The answer with a stream, which is left also if nothing of it was sent."""
+
+    def __init__(self, hub: Hub, stream: Stream, headers: Mapping[str, str]) -> None:
+        super().__init__(hub.events(stream), media_type="text/event-stream", headers=headers)
+        self._hub, self._stream = hub, stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it until it ends."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.leave(self._stream)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -1,27 +1,30 @@
 """Pages: a screen in the console's frame, or the part of it that a script asks for again."""
 
-import hashlib
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
+from starlette.datastructures import QueryParams
+from starlette.routing import compile_path
 
 from console.console import Console, console_of
 from console.cookies import theme_of
 from console.faults import PageError, not_found
+from console.rendered import part_of, values_of
 from console.viewer import Right, Viewer
 from console.views import ScreenRequest, View
 
 # Of a request: the block of the page that is wanted.
 FRAGMENT = "cutout-fragment"
-READ_AT = "Cutout-Read-At"
-TAG_BYTES = 12
+READ_AT, AS_OF = "Cutout-Read-At", "Cutout-As-Of"
 LONGEST_FIELD = 300
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {pictures}; connect-src 'self';"
@@ -42,8 +45,6 @@ PLACES = (
 SEARCH = "/console/search"
 # Served by itself: its form is used once, and for those who may enqueue.
 ADD = "/console/add"
-_SERVED: set[str] = set()
-
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
@@ -90,30 +91,38 @@ class Asked:
 
 Screen = Callable[[Asked], Awaitable[View]]
 
+# Screens by the paths of their routes, with what matches these.
+_SERVED: dict[str, tuple[re.Pattern[str], Screen]] = {}
+
 
 def screen(router: APIRouter, path: str) -> Callable[[Screen], Screen]:
     """Serve what the decorated function asks and shows at `path`, for every viewer who may see it."""
 
     def register(ask: Screen) -> Screen:
         async def show(request: Request) -> Response:
-            console, viewer = console_of(request), viewer_of(request)
-            asked = Asked(
-                console, viewer, request.path_params, request.query_params, str(request.base_url).rstrip("/")
-            )
-            of = (viewer.producer_id, viewer.rights, viewer.is_operator, asked.base_url)
-            wanted = ScreenRequest(
-                ask.__module__, request.url.path, request.url.query, of, lambda: ask(asked)
-            )
-            view = await console.views.get(wanted)
+            wanted = screen_request(request, request.url.path, request.url.query)
+            view = await console_of(request).views.get(wanted)
             if view.goes_to is not None:
                 return RedirectResponse(view.goes_to, status_code=HTTPStatus.SEE_OTHER)
-            return answer(request, view)
+            return answer(request, view, wanted)
 
-        _SERVED.add(path)
+        _SERVED[path] = compile_path(path)[0], ask
         router.add_api_route(path, show, methods=["GET"], include_in_schema=False, name=ask.__name__)
         return ask
 
     return register
+
+
+def screen_request(request: Request, path: str, query: str) -> ScreenRequest:
+    """The screen at an address, for the viewer of the request. Raises PageError, 404, without one there."""
+    viewer, base_url = viewer_of(request), str(request.base_url).rstrip("/")
+    for pattern, ask in _SERVED.values():
+        if found := pattern.match(path):
+            asked = Asked(console_of(request), viewer, found.groupdict(), QueryParams(query), base_url)
+            kind = viewer.unnamed()
+            own = {"viewer": kind, "places": _places(kind), "here": path}
+            return ScreenRequest(ask.__module__, path, query, kind, base_url, own, partial(ask, asked))
+    raise not_found("such page")
 
 
 def viewer_of(request: Request) -> Viewer:
@@ -122,62 +131,47 @@ def viewer_of(request: Request) -> Viewer:
     return found
 
 
-def answer(request: Request, view: View) -> Response:
+def answer(request: Request, view: View, wanted: ScreenRequest) -> Response:
     """The page, or the one block of it that the request names, with an ETag."""
-    console, wanted = console_of(request), request.headers.get(FRAGMENT)
-    read_at = view.read_at.isoformat(timespec="seconds")
-    if wanted is None:
-        page = console.templates.page(view.template, _values(request, view))
+    console, name = console_of(request), request.headers.get(FRAGMENT)
+    if name is None:
+        page = console.templates.page(view.template, values_of(view, {**wanted.frame, **frame(request)}))
         return Response(page, media_type="text/html", headers=answer_headers(console))
-    block = _part(request, view, wanted)
-    tag = f'W/"{hashlib.blake2b(block.encode(), digest_size=TAG_BYTES).hexdigest()}"'
+    part = part_of(console.templates, view, wanted, name)
     headers = {
         **answer_headers(console),
-        "ETag": tag,
-        READ_AT: read_at,
+        "ETag": part.tag,
+        READ_AT: part.read_at,
+        AS_OF: part.as_of,
         "Cache-Control": "private, no-cache",
         "Vary": f"Cookie, {FRAGMENT}",
     }
-    if request.headers.get("if-none-match") == tag:
+    if request.headers.get("if-none-match") == part.tag:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(block, media_type="text/html", headers=headers)
-
-
-def _part(request: Request, view: View, name: str) -> str:
-    """One block of the page, rendered once for all tabs of a key; PageError, 404, without such a block."""
-    key = name, viewer_of(request), theme_of(request)
-    block = view.parts.get(key)
-    if block is None:
-        block = console_of(request).templates.block(view.template, name, _values(request, view))
-        if block is None:
-            raise not_found("such part of this page")
-        view.parts[key] = block
-    return block
-
-
-def _values(request: Request, view: View) -> dict[str, Any]:
-    return {**frame(request), **view.values, "title": view.title, "read_at": view.read_at}
+    return Response(part.text, media_type="text/html", headers=headers)
 
 
 def frame(request: Request) -> dict[str, Any]:
     """Values of the frame around each page."""
     viewer: Viewer | None = getattr(request.state, "viewer", None)
-    places = [
-        (address, name)
-        for address, name, for_operators in PLACES
-        if (address in _SERVED or address == ADD)
-        and viewer is not None
-        and (viewer.is_operator or not for_operators)
-        and (address != ADD or viewer.may(Right.OPERATE))
-    ]
     return {
         "viewer": viewer,
         "theme": theme_of(request),
-        "places": places,
+        "places": _places(viewer) if viewer else [],
         "here": request.url.path,
         "search": SEARCH if SEARCH in _SERVED else None,
         "searched": request.query_params.get("q", "")[:LONGEST_FIELD],
     }
+
+
+def _places(viewer: Viewer) -> list[tuple[str, str]]:
+    return [
+        (address, name)
+        for address, name, for_operators in PLACES
+        if (address in _SERVED or address == ADD)
+        and (viewer.is_operator or not for_operators)
+        and (address != ADD or viewer.may(Right.OPERATE))
+    ]
 
 
 def answer_headers(console: Console) -> dict[str, str]:

@@ -4,7 +4,6 @@ import asyncio
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import nullcontext
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -17,9 +16,8 @@ from console.faults import PageError
 from cutout.models.database import PostgresAwayError, connect, is_away, kind_of, patiently
 from cutout.models.database_errors import sqlstate
 
-CONNECTIONS = 4
-# Of them for pages: each page asks first whose session it is, which must not wait for slow pages.
-FOR_PAGES = CONNECTIONS - 1
+# Each page asks first whose session it is, which must not wait for slow pages.
+FOR_PAGES, FOR_SESSIONS = 3, 2
 # One producer's pages, or the operators', leave the rest to the others.
 SHARE = 2
 STATEMENT_S = 2
@@ -45,7 +43,7 @@ class Pool:
         self.engine: Engine = connect(
             url,
             # And one for the state of the installation, which a thread of its own reads.
-            connections=CONNECTIONS + 1,
+            connections=FOR_PAGES + FOR_SESSIONS + 1,
             name="cutout-console",
             check_first=False,
             autocommit=True,
@@ -55,11 +53,10 @@ class Pool:
                 "max_parallel_workers_per_gather": "0",
             },
         )
-        self._threads = CapacityLimiter(CONNECTIONS)
+        self._threads, self._session_threads = CapacityLimiter(FOR_PAGES), CapacityLimiter(FOR_SESSIONS)
         self._turns: defaultdict[uuid.UUID | None, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(SHARE)
         )
-        self._pages = asyncio.Semaphore(FOR_PAGES)
         self._waiting: Counter[uuid.UUID | None] = Counter()
 
     async def read(self, look: Work[T], *, of: uuid.UUID | None) -> T:
@@ -94,8 +91,9 @@ class Pool:
             )
         self._waiting[of] += 1
         try:
-            async with self._turns[of], nullcontext() if of == SESSIONS else self._pages:
-                return await to_thread.run_sync(work, limiter=self._threads)
+            async with self._turns[of]:
+                threads = self._session_threads if of == SESSIONS else self._threads
+                return await to_thread.run_sync(work, limiter=threads)
         except FAULTS as error:
             raise page_error(error) from error
         finally:

@@ -1,7 +1,6 @@
 """All routes of the console, below /console."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from console import sign_in
 from console.changes import batch as batch_changes
@@ -12,7 +11,8 @@ from console.console import console_of
 from console.cookies import session_token
 from console.faults import not_found
 from console.guarded_route import GuardedRoute, OpenRoute
-from console.pages import answer_headers, viewer_of
+from console.live import StreamResponse
+from console.pages import answer_headers, screen_request, viewer_of
 from console.screens import (
     add,
     batch,
@@ -32,6 +32,7 @@ from console.screens import (
 from cutout.producers.sessions import token_hash
 
 LONGEST_SHOWN = 100
+MOST_PARTS = 5
 CHANGES = (batch_changes, retry, job_changes, schedule_changes, calls, held, delivery, undo)
 SCREENS = (
     now,
@@ -63,15 +64,14 @@ async def asset(name: str, request: Request) -> Response:
 
 @guarded.get("/events")
 async def events(request: Request) -> Response:
-    """Signals that something changed, as server-sent events."""
+    """The named parts of the page at an address whenever they were made anew, as server-sent events."""
     console, viewer = console_of(request), viewer_of(request)
-    console.hub.require_room(viewer)
+    path, _, query = request.query_params.get("page", "").partition("?")
+    wanted, names = screen_request(request, path, query), request.query_params.getlist("part")
     token = token_hash(session_token(request) or "")
-    return StreamingResponse(
-        console.hub.events(viewer, token),
-        media_type="text/event-stream",
-        headers={**answer_headers(console), "Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    stream = console.hub.open(viewer, token, wanted, set(names[:MOST_PARTS]))
+    headers = {**answer_headers(console), "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamResponse(console.hub, stream, headers)
 
 
 @guarded.api_route("/{address:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])

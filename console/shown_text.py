@@ -16,6 +16,8 @@ HIDING = re.compile(
 
 def plain(text: str) -> str:
     """The text with each such character as [U+202E], and what is too long cut."""
+    if len(text) <= LONGEST and text.isprintable():  # none of those is: most texts are done with
+        return text
     shown = HIDING.sub(_named, text[:LONGEST])
     return f"{shown}… ({len(text):,} characters)" if len(text) > LONGEST else shown
 

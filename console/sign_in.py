@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy import Connection
 
 from console.console import console_of
 from console.cookies import drop_session, is_local, require_private, session_token, set_session
@@ -15,7 +16,7 @@ from console.guarded_route import SIGN_IN, OpenRoute
 from console.handed import TooManyTriesError
 from console.pages import answer_headers, frame
 from console.pool import SESSIONS
-from cutout.producers.sessions import end_session, make_session, use_link
+from cutout.producers.sessions import end_session, make_session, token_hash, use_link
 from cutout.telemetry import logs
 
 router = APIRouter(prefix="/console", route_class=OpenRoute, include_in_schema=False)
@@ -61,8 +62,14 @@ async def sign_in(request: Request) -> Response:
     if wait_s := console.handed.wait_for(key_id):
         headers = {"Retry-After": str(math.ceil(wait_s))}
         return _form(request, TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS, onward, headers)
-    token = await console.pool.change(lambda connection: make_session(connection, key_id), of=SESSIONS)
-    return _signed_in(request, token, onward)
+    former = session_token(request)
+
+    def renew(connection: Connection) -> str:
+        if former is not None:
+            end_session(connection, token_hash(former))
+        return make_session(connection, key_id)
+
+    return _signed_in(request, await console.pool.change(renew, of=SESSIONS), onward)
 
 
 @router.get("/link")
@@ -82,7 +89,15 @@ async def use(request: Request) -> Response:
             HTTPStatus.FORBIDDEN, "This link works on the machine itself alone.", "Sign in with a key."
         )
     address = console.handed.address_of(request.scope)
-    token = await console.tokens.look_up(fields.get("token", ""), address, use_link, changes=True)
+    former = session_token(request)
+
+    def renew(connection: Connection, link_sha256: bytes) -> str | None:
+        made = use_link(connection, link_sha256)
+        if made is not None and former is not None:
+            end_session(connection, token_hash(former))
+        return made
+
+    token = await console.tokens.look_up(fields.get("token", ""), address, renew, changes=True)
     if token is None:
         raise PageError(
             HTTPStatus.FORBIDDEN,

@@ -15,6 +15,8 @@ from cutout.actions import Actor, Asked
 from cutout.enums import OperatorScope, Role, Scope
 from cutout.producers.sessions import session_owner
 
+NOBODY = uuid.UUID(int=0)
+
 
 class Kind(StrEnum):
     """Kind of a key's owner."""
@@ -67,6 +69,10 @@ class Viewer:
     @property
     def is_operator(self) -> bool:
         return self.kind is Kind.OPERATOR
+
+    def unnamed(self) -> "Viewer":
+        """The kind of viewer: all with the same work to see and the same rights."""
+        return Viewer(self.kind, self.producer_id, "", NOBODY, self.rights)
 
     def may(self, right: Right) -> bool:
         """Whether the viewer has the right."""

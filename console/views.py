@@ -1,39 +1,51 @@
 """Views: what a screen shows, made once a second for all who see the same."""
 
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from console.parts import Part
+from console.viewer import Viewer
 from cutout.telemetry.fresh_cache import FreshCache
+
+# After a change nobody gets what was read before it for so long.
+LATELY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """The values of a screen's template, and the title of its page; `read_at` is when they were read.
 
+    `as_of` is what the page says, if some of them are older.
     `goes_to`: the address of another page that has the answer. `parts` are blocks of it that were rendered,
-    by what they depend on besides: open pages ask for the same again and again.
+    by name: open pages ask for the same again and again.
     """
 
     template: str
     title: str
     values: Mapping[str, Any]
     read_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    as_of: datetime | None = None
     goes_to: str | None = None
-    parts: dict[Hashable, str] = field(default_factory=dict, compare=False, repr=False)
+    parts: dict[str, Part] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ScreenRequest:
-    """A screen for one kind of viewer: equal questions have equal answers."""
+    """A screen for one kind of viewer: equal questions have equal answers.
+
+    `viewer` has no name: what one sees, all of the kind see. `frame` has the values around the view's own.
+    """
 
     screen: str
     path: str
     query: str
-    of: object
-    ask: Callable[[], Awaitable[View]] = field(compare=False)
+    viewer: Viewer
+    base_url: str
+    frame: Mapping[str, Any] = field(compare=False, repr=False)
+    ask: Callable[[], Awaitable[View]] = field(compare=False, repr=False)
 
 
 class Views:
@@ -47,6 +59,11 @@ class Views:
     def changed(self) -> None:
         """Note that a page has just changed something: whoever asks from now on sees it."""
         self.changed_at = time.monotonic()
+
+    @property
+    def changed_lately(self) -> bool:
+        """Whether a page changed something within LATELY_S."""
+        return time.monotonic() - self.changed_at < LATELY_S
 
     async def get(self, wanted: ScreenRequest) -> View:
         """The answer; raises what the screen does."""

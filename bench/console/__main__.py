@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.console import beside, tabs
-from bench.console.cost import BENCH, Meter
+from bench.console.cost import BENCH, Cost, Meter
 from bench.console.filling import PRODUCER, Filled, fill
 from bench.console.pages import Screens, each_alone, screens_of, slowest, walk
 from bench.polling.changes import Changes
@@ -130,17 +130,23 @@ async def _tabs(port: int, filled: Filled, meter: Meter, signals: SignalSender) 
     goal = f"{MOST_SHARE}% of a core"
     say("console: tabs")
     await tabs.hide(port, filled)
-    measured = {f"{tabs.HIDDEN:,} hidden tabs": await tabs.idle(meter)}
-    for sent, when in ((None, "nothing changes"), (signals, f"{tabs.SIGNALS_A_SECOND} changes a second")):
-        for fetch, which in ((False, "their streams alone"), (True, "and the parts that they fetch")):
-            say(f"console: tabs, {when}, {which}")
-            name = f"and {MOST_STREAMS} visible ones, {when}, {which}"
-            measured[name] = await tabs.watch(port, filled, meter, sent, fetch=fetch)
-    rows = []
-    for name, cost in measured.items():
-        share = f"{cost.api * 100:.1f}%, Postgres {cost.postgres * 100:.1f}%"
-        rows.append(Figure(name, share, goal, cost.api * 100 < MOST_SHARE))
+    rows = [_share(f"{tabs.HIDDEN:,} hidden tabs", await tabs.idle(meter), goal)]
+    signalled = f"{tabs.SIGNALS_A_SECOND} signals a second"
+    for only, sent, when in (
+        (None, None, "on all screens in turn, no signals"),
+        (None, signals, f"on all screens in turn, {signalled}"),
+        ("Batch, open", signals, f"on one open batch, {signalled}"),
+    ):
+        say(f"console: tabs, {when}")
+        found = await tabs.watch(port, filled, meter, sent, only=only)
+        every = f"a tab is sent something each {1 / found.events:.1f} s"
+        rows.append(_share(f"and {MOST_STREAMS} visible ones {when}; {every}", found.cost, goal))
     return rows
+
+
+def _share(name: str, cost: Cost, goal: str) -> Figure:
+    share = f"{cost.api * 100:.1f}%, Postgres {cost.postgres * 100:.1f}%"
+    return Figure(name, share, goal, cost.api * 100 < MOST_SHARE)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlencode
 
 from console.cookies import LOCAL_NAME
 
@@ -53,9 +54,9 @@ class Tab:
             body = await self._reader.readexactly(int(found["content-length"]))
         return Page(status, found, body, seconds)
 
-    async def open_stream(self) -> int:
-        """Open the event stream; its status."""
-        return (await self._ask("/console/events", {}))[0]
+    async def open_stream(self, path: str) -> int:
+        """Open the event stream of the page; its status."""
+        return (await self._ask(f"/console/events?{urlencode({'page': path, 'part': 'live'})}", {}))[0]
 
     async def event(self) -> bytes:
         """The next event of the stream."""

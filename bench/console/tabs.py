@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 
 from bench.console.cost import Cost, Meter
 from bench.console.filling import Filled
@@ -13,10 +15,19 @@ from console.live import MOST_STREAMS
 from cutout.queue.signals import Signal, SignalSender
 
 HIDDEN, AT_ONCE = 1000, 20
-SHORTEST_REST_S = 1.0
 SIGNALS_A_SECOND = 4
 SETTLES_S = 6
+# Screens of which no part changes by itself.
+STILL = frozenset({"Add work", "Search, a SKU", "Search, nothing found"})
 SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Cost of watching, and events a second of one tab."""
+
+    cost: Cost
+    events: float
 
 
 async def hide(port: int, filled: Filled) -> None:
@@ -26,7 +37,7 @@ async def hide(port: int, filled: Filled) -> None:
     async def one(token: str) -> None:
         async with turns, Tab(port, token) as tab:
             assert (await tab.get("/console/batches")).status == 200
-            assert await tab.open_stream() == 200
+            assert await tab.open_stream("/console/batches") == 200
             await tab.event()
 
     tokens = itertools.cycle([token for tokens in filled.sessions.values() for token in tokens])
@@ -43,50 +54,35 @@ async def idle(meter: Meter) -> Cost:
 
 
 async def watch(
-    port: int, filled: Filled, meter: Meter, signals: SignalSender | None, *, fetch: bool
-) -> Cost:
-    """CPU with MOST_STREAMS visible tabs on all screens; with `fetch` each gets its part at each signal."""
-    watched = []
+    port: int, filled: Filled, meter: Meter, signals: SignalSender | None, *, only: str | None = None
+) -> Watched:
+    """CPU with MOST_STREAMS visible tabs on all screens that have a stream, or all on one."""
+    tasks, events = [], Counter[str]()
     async with AsyncExitStack() as stack:
         for viewer, tokens in filled.sessions.items():
-            paths = itertools.cycle(addresses(filled, viewer).values())
+            shown = {name: path for name, path in addresses(filled, viewer).items() if name not in STILL}
+            paths = itertools.cycle([shown[only]] if only else shown.values())
             for token, path in zip(tokens, paths, strict=False):
-                stream = await stack.enter_async_context(Tab(port, token))
-                assert await stream.open_stream() == 200
-                pages = await stack.enter_async_context(Tab(port, token)) if fetch else None
-                watched.append(asyncio.create_task(_watch(stream, pages, path)))
-        assert len(watched) == MOST_STREAMS
-        sender = asyncio.create_task(_send(signals)) if signals else None
+                tab = await stack.enter_async_context(Tab(port, token))
+                assert await tab.open_stream(path) == 200, path
+                tasks.append(asyncio.create_task(_listen(tab, events)))
+        assert len(tasks) == MOST_STREAMS
+        tasks += [asyncio.create_task(_send(signals))] if signals else []
+        await asyncio.sleep(SETTLES_S)
+        events.clear()
         cost = await idle(meter)
-        for task in (*watched, *([sender] if sender else ())):
+        for task in tasks:
             assert not task.done(), task
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-    return cost
+    return Watched(cost, events.total() / MOST_STREAMS / (SETTLES_S + SECONDS))
 
 
-async def _watch(stream: Tab, pages: Tab | None, path: str) -> None:
-    tag, fetched_at = "", 0.0
-    changed = asyncio.Event()
-
-    async def listen() -> None:
-        while await stream.event():
-            changed.set()
-
-    listening = asyncio.create_task(listen())
-    try:
-        while True:
-            await changed.wait()
-            changed.clear()
-            if pages is None:
-                continue
-            await asyncio.sleep(max(fetched_at + SHORTEST_REST_S - time.monotonic(), 0))
-            fetched_at = time.monotonic()
-            headers = {"Cutout_Fragment": "live"} | ({"If_None_Match": tag} if tag else {})
-            tag = (await pages.get(path, **headers)).headers.get("etag", tag)
-    finally:
-        listening.cancel()
+async def _listen(tab: Tab, events: Counter[str]) -> None:
+    while event := await tab.event():
+        assert event.startswith(b"event: part"), event[:300]
+        events["whole" if b'"html"' in event else "same"] += 1
 
 
 async def _send(signals: SignalSender) -> None:

@@ -98,7 +98,10 @@ Looked = tuple[
 async def batch(asked: Asked) -> View:
     """Progress of a batch, what went wrong in it, and what can be done."""
     batch_id = asked.id("batch_id")
-    count = await asked.console.counts.of(batch_id, asked.viewer.producer_id)
+    console = asked.console
+    # Whoever has just changed something waits for the next count.
+    soon = not console.views.changed_lately
+    count = await console.counts.of(batch_id, asked.viewer.producer_id, soon=soon)
     if count is None or count.batch.status.delete_requested_at is not None:
         raise not_found("such batch")
     filters = JobFilters(
@@ -151,7 +154,7 @@ async def batch(asked: Asked) -> View:
         "states": list(State),
         "base_url": asked.base_url,
     }
-    return View("batch.html", status.name, values)
+    return View("batch.html", status.name, values, as_of=count.at)
 
 
 def all_retriable(found: Sequence[Reason]) -> Reason | None:

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice, takewhile
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from cutout.enums import RunState
@@ -32,8 +33,7 @@ class Span(StrEnum):
 MOST_SHOWN = {Span.WEEK: 3, Span.MONTH: 1}
 
 
-@dataclass(frozen=True, slots=True)
-class RunMark:
+class RunMark(NamedTuple):
     """A run that was: its time, state, and its batch if it has one."""
 
     schedule_id: uuid.UUID
@@ -46,15 +46,29 @@ class RunMark:
 class Entry:
     """One schedule's part of a day: runs by themselves or, if they are many, counted by state."""
 
-    schedule: Schedule
+    schedule_id: uuid.UUID
+    name: str
     most: int
     runs: list[RunMark] = field(default_factory=list)
-    coming: list[datetime] = field(default_factory=list)
+    readings: list[datetime] = field(default_factory=list)
+    coming: list[tuple[datetime, bool]] = field(default_factory=list)
     window: str = ""
 
     @property
     def is_short(self) -> bool:
         return len(self.runs) <= self.most
+
+    @property
+    def shown(self) -> list[tuple[RunMark, str]]:
+        """The runs with the clock's readings at their time."""
+        return [(run, _clock(at)) for run, at in zip(self.runs, self.readings, strict=True)]
+
+    @property
+    def shown_coming(self) -> list[tuple[str, str]]:
+        """The next runs: whether each is skipped, and the clock's reading at its time."""
+        return [
+            ("skipped" if is_skipped else "coming", _clock(at)) for at, is_skipped in self.coming[: self.most]
+        ]
 
     @property
     def counts(self) -> list[tuple[RunState, int]]:
@@ -128,29 +142,39 @@ def days_of(
     now: datetime,
 ) -> list[Day]:
     """The days with what was and will be on them."""
-    entries: dict[tuple[date, uuid.UUID], Entry] = {}
-    by_id = {schedule.id: schedule for schedule in schedules}
+    entries: dict[uuid.UUID, dict[date, Entry]] = {schedule.id: {} for schedule in schedules}
+    names = {schedule.id: schedule.name for schedule in schedules}
     most = MOST_SHOWN[Span.WEEK if bounds.month is None else Span.MONTH]
 
-    def entry(at: datetime, schedule_id: uuid.UUID) -> Entry:
-        key = reading_at(at, zone).date(), schedule_id
-        return entries.setdefault(key, Entry(by_id[schedule_id], most))
+    def entry(reading: datetime, schedule_id: uuid.UUID) -> Entry:
+        own, day = entries[schedule_id], reading.date()
+        if day not in own:
+            own[day] = Entry(schedule_id, names[schedule_id], most)
+        return own[day]
 
     for run in runs:
-        entry(run.fire_at, run.schedule_id).runs.append(run)
+        reading = reading_at(run.fire_at, zone)
+        found = entry(reading, run.schedule_id)
+        found.runs.append(run)
+        found.readings.append(reading)
     for schedule in schedules:
         for at in coming_until(schedule, now, bounds):
-            entry(at, schedule.id).coming.append(at)
+            reading = reading_at(at, zone)
+            entry(reading, schedule.id).coming.append((reading, at == schedule.skips_at))
         for opens_at, words in windows_between(schedule, max(now - A_DAY, bounds.begin), bounds.end, zone):
-            entry(opens_at, schedule.id).window = words
+            entry(reading_at(opens_at, zone), schedule.id).window = words
     today = reading_at(now, zone).date()
-    found = []
+    days = []
     for number in range(bounds.days):
         day = bounds.first + timedelta(days=number)
-        own = [entries[day, schedule.id] for schedule in schedules if (day, schedule.id) in entries]
+        own = [of_schedule[day] for of_schedule in entries.values() if day in of_schedule]
         is_outside = bounds.month is not None and day.month != bounds.month
-        found.append(Day(day, day == today, is_outside, clock_change(day, zone), own))
-    return found
+        days.append(Day(day, day == today, is_outside, clock_change(day, zone), own))
+    return days
+
+
+def _clock(reading: datetime) -> str:
+    return reading.isoformat()[11:16]
 
 
 def coming_until(schedule: Schedule, now: datetime, bounds: CalendarDays) -> Sequence[datetime]:

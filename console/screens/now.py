@@ -83,10 +83,11 @@ async def now(asked: Asked) -> View:
         "notice": await read_notice(asked, "/console"),
         "base_url": asked.base_url,
     }
-    console, producer_id = asked.console, asked.viewer.producer_id
+    console, producer_id, as_of = asked.console, asked.viewer.producer_id, None
     failed = await console.failed.get((today(), producer_id), soon=True)
     if producer_id is None:
-        state, recent = await console.installation(), recent_calls(console)
+        answer, recent = await console.installation(), recent_calls(console)
+        state, as_of = answer.value, answer.at
         lifetime_s = console.handed.settings.result_lifetime_seconds
         minutes = recent.value.minutes if recent.value else ()
         values |= {
@@ -103,7 +104,7 @@ async def now(asked: Asked) -> View:
             "pace": pace_of(ends.value or (), "jobs"),
             "recent": ends,
         }
-    return View("now.html", "Now", values)
+    return View("now.html", "Now", values, as_of=as_of)
 
 
 def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:

@@ -40,6 +40,7 @@ MOST_RUNS = 1500
 MOST_COMING = 10
 RUNS_A_PAGE = 25
 MOST_ACTIONS = 10
+RUN_STATES = {state.value: state for state in RunState}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,6 @@ def _look(connection: Connection, asked: Asked, span: Span, after: uuid.UUID | N
         "zone": zone.key,
         "bounds": bounds,
         "days": days_of(bounds, zone, shown, runs, now),
-        "tz": zone,
         "is_cut": len(runs) >= MOST_RUNS,
         "base_url": asked.base_url,
     }
@@ -226,7 +226,10 @@ def _runs(connection: Connection, shown: Sequence[Schedule], bounds: CalendarDay
         .where(SCHEDULES.c.id.in_([each.id for each in shown]))
         .order_by(latest.c.fire_at)
     )
-    return [RunMark(row.schedule_id, row.fire_at, RunState(row.state), row.batch_id) for row in found]
+    return [
+        RunMark(schedule_id, at, RUN_STATES[state], batch_id)
+        for schedule_id, at, state, batch_id in found.tuples()
+    ]
 
 
 def _zone(asked: str, shown: Sequence[Schedule]) -> ZoneInfo:

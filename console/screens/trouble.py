@@ -186,8 +186,10 @@ async def trouble(asked: Asked) -> View:
         "base_url": asked.base_url,
         "notice": await read_notice(asked, "/console/trouble"),
     }
+    as_of = None
     if viewer.is_operator:
-        state = await console.installation()
+        answer = await console.installation()
+        state, as_of = answer.value, answer.at
         overview = state.overview
         at_risk = late_copies(overview, console.handed.settings.result_lifetime_seconds)
         in_lifeboat = sum(row.in_lifeboat for row in overview.jobs)
@@ -210,7 +212,7 @@ async def trouble(asked: Asked) -> View:
             values["processes"],
         )
     )
-    return View("trouble.html", "Trouble", values)
+    return View("trouble.html", "Trouble", values, as_of=as_of)
 
 
 @screen(router, "/console/trouble/held")

@@ -1,9 +1,8 @@
-// The console's module: fetches marked parts of the page anew when the server signals a change, handles keys,
-// the theme, and changes with Undo or in a dialog. Each page works without it.
+// The console's module: shows marked parts of the page anew whenever the server sends them, handles keys, the theme,
+// and changes with Undo or in a dialog. Each page works without it.
 
 const THEME_COOKIE = "cutout-theme";
 const KEYS_OFF = "cutout-keys-off";
-const SHORTEST_REST_MS = 1000;
 const POLL_MS = 5000;
 const LONGEST_WAIT_MS = 30_000;
 const SEQUENCE_MS = 1200;
@@ -16,7 +15,7 @@ let isLeaving = false;
 
 // --- The parts of the page that are fetched anew
 
-const parts = all("[data-live]").map((element) => ({ element, name: element.dataset.live, tag: "", busy: false, again: false, at: 0 }));
+const parts = all("[data-live]").map((element) => ({ element, name: element.dataset.live, tag: "", readAt: "", busy: false, again: false }));
 
 async function renew(part) {
   if (part.busy) {
@@ -27,9 +26,7 @@ async function renew(part) {
   try {
     do {
       part.again = false;
-      await rest(part.at + SHORTEST_REST_MS - Date.now());
       if (document.hidden) return;
-      part.at = Date.now();
       await fetchPart(part);
     } while (part.again);
   } catch {
@@ -48,13 +45,22 @@ async function fetchPart(part) {
     return;
   }
   setOffline(answer.status >= 500);
-  const text = await answer.text();
-  if (answer.ok) {
-    part.tag = answer.headers.get("ETag") ?? "";
-    const fresh = new DOMParser().parseFromString(`<body>${text}</body>`, "text/html").body;
-    alignChildren(part.element, fresh);
+  const html = answer.ok ? await answer.text() : undefined;
+  const [tag, readAt, asOf] = ["ETag", "Cutout-Read-At", "Cutout-As-Of"].map((name) => answer.headers.get(name) ?? "");
+  if (answer.ok || (answer.status === 304 && tag === part.tag)) showPart(part, { tag, readAt, asOf, html });
+}
+
+// What was read earlier than what the page shows may come later. Without text it is what the stream brought before,
+// and the page may have fetched another one since.
+function showPart(part, { tag, readAt, asOf, html }) {
+  if (readAt < part.readAt) return;
+  if (tag !== part.tag) {
+    if (html === undefined) return renew(part);
+    alignChildren(part.element, new DOMParser().parseFromString(`<body>${html}</body>`, "text/html").body);
+    part.tag = tag;
   }
-  if (answer.ok || answer.status === 304) showReadAt(answer.headers.get("Cutout-Read-At"));
+  part.readAt = readAt;
+  showAsOf(asOf);
 }
 
 // Changes `old` into `fresh` node by node: focus, selection and scroll position stay. Nodes with an id are
@@ -90,7 +96,7 @@ function align(old, fresh) {
   alignChildren(old, fresh);
 }
 
-function showReadAt(text) {
+function showAsOf(text) {
   const time = one("[data-read-at] time");
   if (!time || !text) return;
   time.dateTime = text;
@@ -104,7 +110,7 @@ function setOffline(is) {
 const rest = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(ms, 0)));
 const renewAll = () => Promise.all(parts.map(renew));
 
-// --- Signals: one stream for the page, none while it is hidden
+// --- One stream for the page, none while it is hidden
 
 let stream = null;
 let failures = 0;
@@ -114,7 +120,8 @@ async function listen() {
   const own = (stream = new AbortController());
   let pause = POLL_MS;
   try {
-    const answer = await fetch("/console/events", { signal: own.signal, cache: "no-store" });
+    const query = new URLSearchParams([["page", location.pathname + location.search], ...parts.map(({ name }) => ["part", name])]);
+    const answer = await fetch(`/console/events?${query}`, { signal: own.signal, cache: "no-store" });
     if (answer.status === 401) {
       leave();
       return;
@@ -153,9 +160,15 @@ async function readEvents(reader) {
     text = events.pop();
     for (const event of events) {
       if (event.startsWith("event: ended")) leave();
-      else if (event.startsWith("event: changed")) renewAll();
+      else if (event.startsWith("event: away")) setOffline(true);
+      else showEvent(JSON.parse(event.slice(event.indexOf("{"))));
     }
   }
+}
+
+function showEvent(sent) {
+  setOffline(false);
+  showPart(parts.find(({ name }) => name === sent.name), sent);
 }
 
 // The session is over: the server sends this page to the sign-in. The stream and each fetch find it out.
@@ -175,8 +188,7 @@ document.addEventListener("visibilitychange", () => {
     stream = null;
     return;
   }
-  // What was signalled meanwhile is lost: look at everything.
-  renewAll();
+  // A stream begins with the parts as they are.
   listen();
 });
 

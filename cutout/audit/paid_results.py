@@ -52,6 +52,14 @@ BLOCKED = (NEEDS_APPROVAL, "OVER_BUDGET")
 # By these codes the result itself is of no use.
 USELESS = ("RESULT_EXPIRED", "RESULT_UNEXPECTED")
 IS_HELD = JOBS.c.state == constant(State.HELD)
+EXAMINED = (
+    JOBS.c.id,
+    JOBS.c.code,
+    JOBS.c.step,
+    JOBS.c.result_url,
+    JOBS.c.result_expires_at,
+    JOBS.c.lifeboat_key,
+)
 # Written as ranges, so that the index skips the rows with these codes.
 OTHERWISE = or_(
     JOBS.c.code < BLOCKED[0],
@@ -61,7 +69,7 @@ OTHERWISE = or_(
 
 
 def _held(*scope: ColumnElement[bool]) -> Select[uuid.UUID, str, datetime]:
-    examined = select(JOBS).where(IS_HELD, *scope).limit(MOST_EXAMINED).subquery().c
+    examined = select(*EXAMINED).where(IS_HELD, *scope).limit(MOST_EXAMINED).subquery().c
     return (
         select(examined.id, examined.code, examined.result_expires_at)
         .where(

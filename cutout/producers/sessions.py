@@ -11,7 +11,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    LargeBinary,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from cutout.models import PRODUCERS, SESSIONS, SIGN_IN_LINKS, ApiKey
 from cutout.models.database import Database
@@ -20,7 +33,7 @@ TOKEN_BYTES = 32
 SESSION_LASTS = timedelta(days=7)
 IDLE_FOR = timedelta(hours=12)
 LINK_LASTS = timedelta(minutes=10)
-# Written at most this often: a page that is watched asks every second.
+# Written at most this often: an open page is looked up every second.
 SEEN_EVERY = timedelta(minutes=1)
 MOST_PRUNED = 1000
 # A key can be told to sign in again and again; its oldest sessions end.
@@ -30,6 +43,32 @@ _KEY_IS_VALID = and_(
     ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
 )
 _IS_OPEN = and_(SESSIONS.c.ends_at > func.now(), SESSIONS.c.seen_at > func.now() - IDLE_FOR)
+_IS_STALE = SESSIONS.c.seen_at < func.now() - SEEN_EVERY
+# One array: an IN of 200 tokens is written and parsed anew each time.
+_OPEN = (
+    select(SESSIONS.c.token_sha256, _IS_STALE)
+    .join(ApiKey, ApiKey.id == SESSIONS.c.key_id)
+    .outerjoin(PRODUCERS, PRODUCERS.c.id == ApiKey.producer_id)
+    .where(
+        SESSIONS.c.token_sha256 == any_(bindparam("tokens", type_=ARRAY(LargeBinary))),
+        _IS_OPEN,
+        _KEY_IS_VALID,
+        PRODUCERS.c.suspended_at.is_(None),
+    )
+)
+_OWNER = (
+    select(
+        ApiKey.id,
+        ApiKey.name,
+        ApiKey.producer_id,
+        ApiKey.scopes,
+        PRODUCERS.c.suspended_at,
+        _IS_STALE.label("is_stale"),
+    )
+    .join(SESSIONS, SESSIONS.c.key_id == ApiKey.id)
+    .outerjoin(PRODUCERS, PRODUCERS.c.id == ApiKey.producer_id)
+    .where(SESSIONS.c.token_sha256 == bindparam("token"), _IS_OPEN, _KEY_IS_VALID)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +112,7 @@ def make_session(database: Database, key_id: uuid.UUID) -> str:
 
 def session_owner(database: Database, token_sha256: bytes) -> SessionOwner | None:
     """The key of the session if both are valid now; notes that it was seen."""
-    row = database.execute(
-        select(
-            ApiKey.id,
-            ApiKey.name,
-            ApiKey.producer_id,
-            ApiKey.scopes,
-            PRODUCERS.c.suspended_at,
-            (SESSIONS.c.seen_at < func.now() - SEEN_EVERY).label("is_stale"),
-        )
-        .join(SESSIONS, SESSIONS.c.key_id == ApiKey.id)
-        .outerjoin(PRODUCERS, PRODUCERS.c.id == ApiKey.producer_id)
-        .where(SESSIONS.c.token_sha256 == token_sha256, _IS_OPEN, _KEY_IS_VALID)
-    ).one_or_none()
+    row = database.execute(_OWNER, {"token": token_sha256}).one_or_none()
     if row is None:
         return None
     if row.is_stale:
@@ -96,19 +123,12 @@ def session_owner(database: Database, token_sha256: bytes) -> SessionOwner | Non
 
 
 def open_sessions(database: Database, token_sha256s: Collection[bytes]) -> set[bytes]:
-    """Those of these sessions that are valid now, by one statement."""
-    found = database.scalars(
-        select(SESSIONS.c.token_sha256)
-        .join(ApiKey, ApiKey.id == SESSIONS.c.key_id)
-        .outerjoin(PRODUCERS, PRODUCERS.c.id == ApiKey.producer_id)
-        .where(
-            SESSIONS.c.token_sha256.in_(list(token_sha256s)),
-            _IS_OPEN,
-            _KEY_IS_VALID,
-            PRODUCERS.c.suspended_at.is_(None),
-        )
-    )
-    return set(found)
+    """Those of these sessions that are valid now; notes that they were seen."""
+    rows = database.execute(_OPEN, {"tokens": list(token_sha256s)}).all()
+    if stale := [token for token, is_stale in rows if is_stale]:
+        seen = update(SESSIONS).where(SESSIONS.c.token_sha256.in_(stale)).values(seen_at=func.now())
+        database.execute(seen)
+    return {token for token, _ in rows}
 
 
 def end_session(database: Database, token_sha256: bytes) -> uuid.UUID | None:

@@ -110,8 +110,9 @@ def _named(newest: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 def _with_external_id(newest: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """One probe of the unique index of batch and external id for each batch."""
     batch = newest.subquery("batch")
+    own = [JOBS.c[c.name] for c in JOB_COLUMNS if c.name != "batch_name"]
     job = (
-        select(JOBS)
+        select(*own)
         .where(JOBS.c.batch_id == batch.c.id, JOBS.c.external_id == TERM, JOBS.c.deleted_at.is_(None))
         .limit(MOST_FOUND)
         .lateral("job")

@@ -1,18 +1,19 @@
 """Live pages: what changed shows by itself, also after the tab was hidden or Postgres was away."""
 
-import uuid
+import asyncio
 from collections.abc import Callable
 
+import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from console.faults import PageError
-from console.live import MOST_OF_A_KEY
-from console.viewer import Kind, Right, Viewer
 from tests.console.conftest import Site, Tab
+from tests.support import event_loop
 from tests.support.machine import scaled
+from tests.support.plain_http import NO_TLS
 from tests.support.system import System, wait_until
 
+OURS = {"Sec-Fetch-Site": "same-origin"}
 END_ALL = (
     "UPDATE jobs SET state = 'failed', queue_state = NULL, finished_at = now(), code = 'SOURCE_MISSING',"
     " message = 'gone' WHERE state = 'queued'"
@@ -56,18 +57,30 @@ def test_a_hidden_tab_asks_nothing_and_catches_up(site: Site, tab: Tab) -> None:
     wait_until(lambda: len(hub) == 1, "the stream is open again")
 
 
-def test_what_is_as_before_is_not_sent_again(site: Site, tab: Tab) -> None:
-    """A part that did not change is answered with 304."""
+def test_an_open_page_is_sent_what_changed(site: Site, tab: Tab) -> None:
+    """It asks for nothing by itself, and its time goes on while nothing changes."""
     site.make_batch("spring", ["SKU-1"])
     page = tab.sign_in(site.key)
-    statuses: list[int] = []
-    page.on(
-        "response",
-        lambda answer: statuses.append(answer.status) if answer.url.endswith("/console") else None,
+    page.locator(".as-of .live").wait_for(state="visible")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    read_at = page.locator("[data-read-at] time")
+    first = read_at.get_attribute("datetime") or ""
+    page.wait_for_function(
+        "(first) => document.querySelector('[data-read-at] time').dateTime > first", arg=first
     )
+    assert asked == []
+    assert page.locator("#offline").is_hidden()
+
+
+def test_what_is_as_before_is_not_sent_again(site: Site, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that did not change since a page without a stream asked is answered with 304."""
+    monkeypatch.setattr("console.live.MOST_STREAMS", 0)
+    monkeypatch.setattr("console.live.POLL_S", 1)
+    site.make_batch("spring", ["SKU-1"])
+    page = tab.sign_in(site.key)
     with page.expect_event("response", lambda answer: answer.status == 304):
         pass
-    assert 304 in statuses
     assert page.locator("#offline").is_hidden()
 
 
@@ -85,16 +98,30 @@ def test_without_room_for_a_stream_a_page_looks_by_itself(
     assert page.locator(".as-of .live").is_hidden()
 
 
-def test_one_key_takes_a_quarter_of_the_streams(site: Site) -> None:
-    """The others are left to the other keys."""
+def test_one_key_takes_a_quarter_of_the_streams(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are left to the other keys, also if all are asked for at once."""
+    monkeypatch.setattr("console.live.MOST_OF_A_KEY", 3)
     hub = site.app.state.console.hub
-    viewer = Viewer(Kind.PRODUCER, site.producer_id, "shop", uuid.uuid4(), frozenset({Right.VIEW}))
-    hub._of_key[viewer.key_id] = MOST_OF_A_KEY
-    with pytest.raises(PageError) as raised:
-        hub.require_room(viewer)
-    assert raised.value.status == 429
-    hub._of_key.clear()
-    hub.require_room(viewer)
+    statuses: list[int] = []
+    all_answered = asyncio.Event()
+
+    async def main() -> None:
+        async with httpx.AsyncClient(base_url=site.url, verify=NO_TLS, timeout=scaled(20)) as client:
+            await client.post("/console/sign-in", data={"key": site.key}, headers=OURS)
+
+            async def watch() -> None:
+                async with client.stream("GET", "/console/events", params={"page": "/console"}) as stream:
+                    statuses.append(stream.status_code)
+                    if len(statuses) == 10:
+                        all_answered.set()
+                    await all_answered.wait()
+
+            await asyncio.gather(*(watch() for _ in range(10)))
+
+    event_loop.run(main())
+    assert sorted(statuses) == [200] * 3 + [429] * 7
+    wait_until(lambda: len(hub) == 0, "all are left")
+    assert not hub._of_key
 
 
 @pytest.mark.long("kills every connection of a database; tests/console/test_pages.py has the page itself")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from sqlalchemy import text
 
-from console.pool import CONNECTIONS, SESSIONS, Pool
+from console.pool import FOR_PAGES, SESSIONS, Pool
 from console.priced import Priced
 from console.screens.calendar import RunMark, Span, bounds_of, days_of
 from cutout.enums import RunState
@@ -32,7 +32,7 @@ def test_sessions_are_known_while_pages_are_slow(database_url: str) -> None:
             asyncio.create_task(
                 pool.read(lambda c: c.execute(text(f"SELECT pg_sleep({slow_s})")), of=uuid.uuid4())
             )
-            for _ in range(CONNECTIONS)
+            for _ in range(FOR_PAGES + 1)
         ]
         await asyncio.sleep(slow_s / 5)
         began = time.monotonic()

@@ -58,6 +58,29 @@ def test_a_key_signs_in_and_out(site: Site, tab: Tab) -> None:
     assert "/console/sign-in" in tab.page.url
 
 
+def test_signing_in_again_ends_the_former_session(site: Site, client: httpx.Client) -> None:
+    """By a key or a link; somebody else's stays, and a key that is refused ends none."""
+    with httpx.Client(base_url=site.url, verify=NO_TLS, timeout=scaled(20)) as other:
+        assert sign_in(other, site.key).status_code == 303
+    for _ in range(3):
+        assert sign_in(client, site.key).status_code == 303
+        assert site.scalar("SELECT count(*) FROM sessions") == 2
+    token = link_of(site).partition("=")[2]
+    assert client.post("/console/link", data={"token": token}, headers=OURS).status_code == 303
+    assert sign_in(client, "cutout_" + "A" * 43).status_code == 403
+    assert site.scalar("SELECT count(*) FROM sessions") == 2
+    assert client.get("/console").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Via", "X-Real-IP"])
+def test_a_proxy_makes_no_browser_local(site: Site, client: httpx.Client, header: str) -> None:
+    """A proxy that names this machine passes on what came over a network in the clear."""
+    data, headers = {"key": site.key}, {**OURS, "Host": "localhost", header: "203.0.113.7"}
+    assert client.post("/console/sign-in", data=data, headers=headers).status_code == 403
+    del headers[header]
+    assert client.post("/console/sign-in", data=data, headers=headers).status_code == 303
+
+
 def test_wrong_keys_look_alike(site: Site, client: httpx.Client) -> None:
     """Unknown, malformed and revoked keys get the same page after the same time."""
     key_id = site.scalar("SELECT id FROM api_keys")
@@ -184,6 +207,8 @@ def test_sessions_and_links_are_pruned(site: Site, client: httpx.Client) -> None
     from cutout.producers.sessions import prune_sessions  # noqa: PLC0415 - beside its use
 
     sign_in(client, site.key)
+    # Another browser: its session is not ended by this signing in.
+    client.cookies.clear()
     sign_in(client, site.key)
     link_of(site)
     site.execute("UPDATE sign_in_links SET ends_at = now()")

@@ -37,7 +37,8 @@ from cutout.webhooks.job_deliveries import JobDelivery, deliveries_of_job
 router = screen_router()
 
 MOST_CALLS = 100
-MOST_MOMENTS = 20
+# Each reads some digests, of up to 200 jobs.
+MOST_MOMENTS = 8
 # Of the job, and of its batch.
 MOST_ACTIONS = 50
 CALLS = (

@@ -94,6 +94,7 @@ class Delivery(Base):
         Index(
             "ix_deliveries_job",
             text("((payload::json -> 'data') ->> 'id')"),
+            "id",
             postgresql_where=text("type LIKE 'job.%'"),
         ),
         Index(

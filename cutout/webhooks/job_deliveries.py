@@ -14,7 +14,7 @@ from cutout.webhooks.deleted_jobs import first_id_of
 
 MOST_DELIVERIES = 50
 # Digests of the batch from a moment on: of a batch with several receivers each has one.
-MOST_DIGESTS = 50
+MOST_DIGESTS = 20
 COLUMNS = "id, type, host, state, tries, last_status, last_error, created_at, finished_at"
 ABOUT_IT = text(f"""
     SELECT {COLUMNS} FROM deliveries

@@ -29,7 +29,7 @@ KINDS = """
 """
 KIND_IS_KNOWN = "ck_actions_kind_is_known"
 INDEXES = {
-    "ix_deliveries_job": ("((payload::json -> 'data' ->> 'id'))", "type LIKE 'job.%'"),
+    "ix_deliveries_job": ("((payload::json -> 'data' ->> 'id')), id", "type LIKE 'job.%'"),
     "ix_deliveries_digest": ("((payload::json -> 'data' ->> 'batch_id')), id", "type = 'jobs.digest'"),
 }
 

@@ -11,7 +11,7 @@ from console.background import Aged
 from console.changes.notice import read_notice
 from console.console import Console
 from console.pages import Asked, screen
-from console.screens.by_minute import EVERY_S, MINUTES, pace_of
+from console.screens.last_hour import EVERY_S, MINUTES, chart_hour
 from console.screens.operators import require_operator
 from console.screens.router import screen_router
 from console.views import View
@@ -78,7 +78,7 @@ async def limit(asked: Asked) -> View:
         "paused_at": paused_at,
         "notice": await read_notice(asked, "/console/limit"),
         "recent": recent,
-        "pace": pace_of(minutes, "calls"),
+        "hour": chart_hour(minutes, "calls"),
         "ceilings": (_ceiling(settings.calls_per_second), _ceiling(settings.calls_in_flight)),
         "stale_s": STALE_S,
         "base_url": asked.base_url,

@@ -12,7 +12,7 @@ from console.failures import today
 from console.pages import Asked, screen
 from console.priced import Answer
 from console.screens.batch_rows import HAS_ENDED, IS_OPEN, BatchRow, counted, read_rows
-from console.screens.by_minute import ends_of, pace_of
+from console.screens.last_hour import chart_hour, ends_of
 from console.screens.late_copies import late_copies
 from console.screens.limit import recent_calls
 from console.screens.router import screen_router
@@ -93,7 +93,7 @@ async def now(asked: Asked) -> View:
         values |= {
             "wrong": wrong_things(state, lifetime_s),
             "totals": [*totals(state.overview), *failed_today(failed)],
-            "pace": pace_of(minutes, "calls"),
+            "hour": chart_hour(minutes, "calls"),
             "recent": recent,
         }
     else:
@@ -101,7 +101,7 @@ async def now(asked: Asked) -> View:
         values |= {
             "wrong": wrong_for_producer(rows),
             "totals": [*own_totals(rows), *failed_today(failed)],
-            "pace": pace_of(ends.value or (), "jobs"),
+            "hour": chart_hour(ends.value or (), "jobs"),
             "recent": ends,
         }
     return View("now.html", "Now", values, as_of=as_of)

@@ -169,7 +169,7 @@ def test_the_manifest_comes_back_with_the_results(
 def test_without_the_bucket_a_page_says_so(
     site: Site, client: httpx.Client, batch_id: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A download that cannot begin is a page with the remedy, not a file that cannot be opened."""
+    """A file that cannot begin is a page with the remedy."""
     services: Services = site.app.state.services
     monkeypatch.setattr(services.bucket, "name", "no-such-bucket")
     answer = client.get(f"/console/batches/{batch_id}/pictures/1")

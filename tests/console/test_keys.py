@@ -93,7 +93,7 @@ def test_a_producer_goes_nowhere_that_it_has_not(site: Site, tab: Tab) -> None:
 
 
 def test_j_and_k_pick_a_row_and_enter_opens_it(site: Site, tab: Tab, spring: uuid.UUID) -> None:
-    """A selection goes from the first to the last and no further."""
+    """Rows are picked from the first to the last and no further."""
     page = enter(site, tab)
     page.goto(f"{site.url}/console/batches/{spring}")
     picked = []

@@ -56,7 +56,7 @@ def named(site: Site) -> dict[str, str]:
     """Values for the names in paths."""
     batch_id, job_id = site.scalar("SELECT id FROM batches"), site.scalar("SELECT id FROM jobs")
     names = {"batch_id": batch_id, "job_id": job_id, "name": "rgba", "address": "nothing"}
-    names |= {"schedule_id": batch_id, "run_id": batch_id}
+    names |= {"schedule_id": batch_id, "run_id": batch_id, "kind": "csv", "part": "1"}
     return {name: str(value) for name, value in names.items()}
 
 

@@ -1,4 +1,4 @@
-"""Numbers of the first screen: today's failures with their list, the pace of the last hour, their links."""
+"""Numbers of the first screen: today's failures with their list, the last hour, their links."""
 
 import re
 import uuid
@@ -130,7 +130,7 @@ def test_counting_reads_the_failures_of_the_day_alone(failing: Site) -> None:
     assert max(rows_looked_at(plan["Plan"])) == 62
 
 
-def pace(client: httpx.Client, words: str) -> str:
+def chart_of(client: httpx.Client, words: str) -> str:
     """The first screen once its chart is there."""
     wait_until(lambda: words in client.get("/console").text, "the chart is there")
     return client.get("/console").text
@@ -144,11 +144,11 @@ def test_the_pace_of_the_last_hour_is_a_chart_and_a_table(failing: Site) -> None
         " SELECT id, 1, 1, id, 'a', 'x', now() - interval '5 min' FROM jobs WHERE external_id < 'SKU-007'"
     )
     with operator(failing) as client:
-        page = pace(client, "Calls a minute")
+        page = chart_of(client, "Calls a minute")
         assert ": 7 calls</title>" in page
         assert "The last hour as of" in page
     with signed_in(failing, failing.key) as client:
-        page = pace(client, "Ended jobs a minute")
+        page = chart_of(client, "Ended jobs a minute")
         assert ": 61 jobs</title>" in page
         assert '<td class="n">61</td>' in page
 
@@ -159,7 +159,7 @@ def test_they_have_no_barrier(failing: Site, open_tab: Callable[..., Tab], shape
     tab = open_tab(**SHAPES[shape])
     page = tab.sign_in(failing.key)
     with signed_in(failing, failing.key) as client:
-        pace(client, "Ended jobs a minute")
+        chart_of(client, "Ended jobs a minute")
     for address in ("/console", LIST, f"{LIST}?day=2026-01-01"):
         page.goto(f"{failing.url}{address}")
         assert barriers(page) == [], address

@@ -1,4 +1,4 @@
-"""Numbers of each minute of the last hour, the calls or the ends of jobs: as a chart and in numbers."""
+"""The last hour by minute: its calls, or the ends of jobs, as a chart and in numbers."""
 
 import uuid
 from collections.abc import Sequence
@@ -44,15 +44,15 @@ class Ten:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LastHour:
     """A chart, and its table with the latest first."""
 
     chart: Chart
     tens: Sequence[Ten]
 
 
-def pace_of(minutes: Sequence[MinuteOfCalls], what: str) -> Pace | None:
-    """The pace of these minutes, the oldest first; None if nothing was done in them."""
+def chart_hour(minutes: Sequence[MinuteOfCalls], what: str) -> LastHour | None:
+    """The chart of these minutes, the oldest first; None if nothing was done in them."""
     columns = [
         Column(
             (("begun", each.begun - each.slow), ("slow", each.slow)),
@@ -69,7 +69,7 @@ def pace_of(minutes: Sequence[MinuteOfCalls], what: str) -> Pace | None:
         Ten(part[0].minute, sum(each.begun for each in part), sum(each.slow for each in part))
         for part in reversed(parts)
     ]
-    return Pace(found, tens)
+    return LastHour(found, tens)
 
 
 def ends_of(console: Console, producer_id: uuid.UUID) -> Aged[Sequence[MinuteOfCalls]]:

@@ -227,8 +227,7 @@ def _runs(connection: Connection, shown: Sequence[Schedule], bounds: CalendarDay
         .order_by(latest.c.fire_at)
     )
     return [
-        RunMark(schedule_id, at, RUN_STATES[state], batch_id)
-        for schedule_id, at, state, batch_id in found.tuples()
+        RunMark(schedule_id, at, RUN_STATES[state], batch_id) for schedule_id, at, state, batch_id in found
     ]
 
 

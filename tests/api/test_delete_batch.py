@@ -39,7 +39,7 @@ WAITING = (
 # Times and numbers of a deleted batch; each other column that may be null is emptied.
 KEPT = {
     *("paused_at", "paused_by_operator_at", "cancelled_at", "delete_requested_at", "deleted_at"),
-    *("opens_at", "closes_at", "budget", "virtual_shift"),
+    *("opens_at", "closes_at", "budget", "credits", "virtual_shift"),
 }
 VALUES = {Text: HOOK, JSONB: {"a": {}}, DateTime: func.now()}
 COUNTS = {"succeeded": 1, "failed": 1}

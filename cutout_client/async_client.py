@@ -72,6 +72,8 @@ class AsyncSchedules(AsyncResource):
     delete = AsyncMethod(schedules.delete)
     pause = AsyncMethod(schedules.pause)
     resume = AsyncMethod(schedules.resume)
+    skip = AsyncMethod(schedules.skip)
+    restore = AsyncMethod(schedules.restore)
     run = AsyncMethod(schedules.run)
     next = AsyncIteration(schedules.coming)
     runs = AsyncIteration(schedules.runs)

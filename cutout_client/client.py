@@ -72,6 +72,8 @@ class Schedules(Resource):
     delete = Method(schedules.delete)
     pause = Method(schedules.pause)
     resume = Method(schedules.resume)
+    skip = Method(schedules.skip)
+    restore = Method(schedules.restore)
     run = Method(schedules.run)
     next = Iteration(schedules.coming)
     runs = Iteration(schedules.runs)

@@ -25,6 +25,8 @@ PATCH = Route("PATCH", "/v1/schedules/{schedule_id}", view(Schedule))
 DELETE = Route("DELETE", "/v1/schedules/{schedule_id}", nothing, gone_is_done=True)
 PAUSE = Route("POST", "/v1/schedules/{schedule_id}/pause", view(Schedule))
 RESUME = Route("POST", "/v1/schedules/{schedule_id}/resume", view(Schedule))
+SKIP = Route("POST", "/v1/schedules/{schedule_id}/skip", view(Schedule))
+RESTORE = Route("POST", "/v1/schedules/{schedule_id}/restore", view(Schedule))
 RUN = Route("POST", "/v1/schedules/{schedule_id}/run", view(Run))
 NEXT = Route("GET", "/v1/schedules/{schedule_id}/next", view(Page))
 RUNS = Route("GET", "/v1/schedules/{schedule_id}/runs", view(Page))
@@ -81,6 +83,20 @@ def resume(
 ) -> Flow[Schedule]:
     """Fire again, from now on."""
     return RESUME.ask(schedule_id, if_match=if_match, idempotency_key=idempotency_key)
+
+
+def skip(
+    schedule_id: str, *, if_match: str | None = None, idempotency_key: str | None = None
+) -> Flow[Schedule]:
+    """Skip the next run; those after it fire as ever."""
+    return SKIP.ask(schedule_id, if_match=if_match, idempotency_key=idempotency_key)
+
+
+def restore(
+    schedule_id: str, *, if_match: str | None = None, idempotency_key: str | None = None
+) -> Flow[Schedule]:
+    """Fire the next run after all, which was to be skipped."""
+    return RESTORE.ask(schedule_id, if_match=if_match, idempotency_key=idempotency_key)
 
 
 def run(

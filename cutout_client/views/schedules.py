@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A batch of a manifest that repeats. While it is paused, `next_fire_at` is None."""
+    """A batch of a manifest that repeats. While it is paused, `next_fire_at` is None.
+
+    `skips_at` is the time of the next run if that is to be skipped.
+    """
 
     id: str
     name: str
@@ -43,6 +46,7 @@ class Schedule:
     paused_by_operator_at: datetime | None
     next_fire_at: datetime | None
     next_due_at: datetime | None
+    skips_at: datetime | None = None
     webhook_host: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     etag: str | None = field(default=None, compare=False)
@@ -68,9 +72,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ComingRun:
-    """A run to come: in UTC, as the zone's clocks show it, and with its jitter."""
+    """A run to come: in UTC, as the zone's clocks show it, and with its jitter; or `skipped`."""
 
     fire_at: datetime
     local: datetime
     due_at: datetime
+    skipped: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -1,5 +1,7 @@
 """Changes of what somebody else may have changed meanwhile."""
 
+from itertools import islice
+
 import pytest
 from sqlalchemy import Engine
 
@@ -80,7 +82,11 @@ def test_a_schedule_is_made_changed_and_removed(
     with pytest.raises(cutout_client.ChangedMeanwhileError):
         cutout.schedules.pause(schedule.id, if_match=schedule.etag)
     assert cutout.schedules.pause(schedule.id).next_fire_at is None
-    assert cutout.schedules.resume(schedule.id).next_fire_at is not None
+    resumed = cutout.schedules.resume(schedule.id)
+    assert resumed.next_fire_at is not None
+    assert cutout.schedules.skip(schedule.id).skips_at == resumed.next_fire_at
+    assert [run.skipped for run in islice(cutout.schedules.next(schedule.id), 2)] == [True, False]
+    assert cutout.schedules.restore(schedule.id).skips_at is None
     coming = cutout.schedules.next(schedule.id, page_size=2)
     times = [next(coming).fire_at for _ in range(5)]
     coming.close()

@@ -13,7 +13,7 @@ from console.pages import Asked, screen
 from console.priced import Answer
 from console.screens.batch_rows import HAS_ENDED, IS_OPEN, BatchRow, counted, read_rows
 from console.screens.last_hour import chart_hour, ends_of
-from console.screens.late_copies import late_copies
+from console.screens.late_copies import late_copies, slow_copies
 from console.screens.limit import recent_calls
 from console.screens.router import screen_router
 from console.views import View
@@ -118,6 +118,9 @@ def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:
             f"{late_results:,} paid results are stored nowhere yet; the first expires in {minutes:,.0f} min"
         )
         wrong.insert(0, Wrong(text, "see that the bucket takes cutouts and that workers run"))
+    if slow := slow_copies(overview, lifetime_s):
+        text = f"{slow[0]:,} paid results wait for their copy, the oldest for {slow[1]:,.0f} s"
+        wrong.insert(0, Wrong(text, "see that the bucket answers, and that workers run"))
     held = {row.code: row.jobs - row.blocked for row in overview.held if row.jobs > row.blocked}
     if held:
         codes = ", ".join(f"{code} {number:,}" for code, number in sorted(held.items()))

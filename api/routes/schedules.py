@@ -82,8 +82,7 @@ def create(
         )
     schedule = actions.add_schedule(session, asked_by(request), asked.to_new_schedule(producer_id))
     response.headers["Location"] = f"/v1/schedules/{schedule.id}"
-    session.refresh(schedule)
-    return _tagged(response, schedule)
+    return _renewed(response, session, schedule)
 
 
 @router.get("", openapi_extra=problems("wrong-cursor"))
@@ -171,8 +170,7 @@ def pause(
     """Fire no further run; one that is under way continues. Nothing changes if it is paused already."""
     schedule = _locked(request, session, schedule_id, producer_id)
     actions.pause_schedule(session, asked_by(request), schedule)
-    session.refresh(schedule)
-    return _tagged(response, schedule)
+    return _renewed(response, session, schedule)
 
 
 @router.post("/{schedule_id}/resume", openapi_extra=changes_what_was_seen("paused-by-operator"))
@@ -189,8 +187,7 @@ def resume(
     """
     schedule = _locked(request, session, schedule_id, producer_id)
     actions.resume_schedule(session, asked_by(request), schedule)
-    session.refresh(schedule)
-    return _tagged(response, schedule)
+    return _renewed(response, session, schedule)
 
 
 @router.post("/{schedule_id}/skip", openapi_extra=changes_what_was_seen())
@@ -204,8 +201,7 @@ def skip(
     """Skip the next run; those after it fire as ever. Nothing changes if it is skipped or paused already."""
     schedule = _locked(request, session, schedule_id, producer_id)
     actions.skip_run(session, asked_by(request), schedule, schedule.next_fire_at)
-    session.refresh(schedule)
-    return _tagged(response, schedule)
+    return _renewed(response, session, schedule)
 
 
 @router.post("/{schedule_id}/restore", openapi_extra=changes_what_was_seen())
@@ -219,8 +215,7 @@ def restore(
     """Fire the next run after all, which was to be skipped. Nothing changes if it was not."""
     schedule = _locked(request, session, schedule_id, producer_id)
     actions.restore_run(session, asked_by(request), schedule, schedule.next_fire_at)
-    session.refresh(schedule)
-    return _tagged(response, schedule)
+    return _renewed(response, session, schedule)
 
 
 @router.post(
@@ -359,6 +354,12 @@ def _check(request: Request, services: Services, asked: ScheduleRequest) -> None
     ceilings = ceilings_of(request)
     ceilings.require_priority(PRIORITIES[asked.priority])
     ceilings.require_weight(asked.weight)
+
+
+def _renewed(response: Response, session: Session, schedule: Schedule) -> ScheduleView:
+    """The schedule's view after an action changed its row."""
+    session.refresh(schedule)
+    return _tagged(response, schedule)
 
 
 def _tagged(response: Response, schedule: Schedule) -> ScheduleView:

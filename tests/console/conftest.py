@@ -1,8 +1,6 @@
 """Chromium before the real console: `site` is an installation with a key, `tab` a tab without a fault."""
 
-import os
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,10 +23,10 @@ from cutout.producers.sessions import make_link
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.settings import Settings
 from cutout.storage import Bucket
+from tests.support.debian import debian_program
 from tests.support.machine import scaled
 from tests.support.served import serving
 
-CHROMIUM = "/usr/bin/chromium"
 # Nothing of its own goes out, and a root without namespaces can start it.
 ARGUMENTS = [
     "--no-sandbox",
@@ -50,11 +48,9 @@ VIOLATIONS = """
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium without a window. Without it a test fails in CI, and is skipped elsewhere."""
-    if shutil.which(CHROMIUM) is None:
-        without = pytest.fail if os.environ.get("CI") else pytest.skip
-        without(f"there is no {CHROMIUM}; install Debian's package chromium")
+    program = debian_program("chromium", "chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield started
         started.close()
 

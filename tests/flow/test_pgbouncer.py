@@ -12,12 +12,9 @@ from tests.flow.test_main_path import TestAWorkerKilled as _TestAWorkerKilled
 from tests.flow.test_main_path import TestLostMessages as _TestLostMessages
 from tests.flow.test_main_path import TestTheMainPath as _TestTheMainPath
 from tests.flow.test_reuse import TestTwins as _TestTwins
-from tests.support.pgbouncer import PROGRAM, PooledSystem, pgbouncer
+from tests.support.pgbouncer import PooledSystem, pgbouncer
 
-pytestmark = [
-    pytest.mark.long("each flow test once more, through PgBouncer; tests/flow has them without"),
-    pytest.mark.skipif(PROGRAM is None, reason="there is no program pgbouncer: install Debian's package"),
-]
+pytestmark = pytest.mark.long("each flow test once more, through PgBouncer; tests/flow has them without")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """PgBouncer in transaction mode before a database, and a system whose API and workers go through it."""
 
-import shutil
+import os
 import signal
 import socket
 import subprocess
@@ -11,14 +11,13 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
+from tests.support.debian import debian_program
 from tests.support.forked import Forked
 from tests.support.ports import free_port
 from tests.support.system import System, wait_until
 
-# Debian's is where only root looks.
-PATH = "/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin"
-PROGRAM = shutil.which("pgbouncer", path=PATH)
-WITHOUT_ROOT = "nobody"
+# It refuses to run as root.
+AS_USER = () if os.geteuid() else ("--user", "nobody")
 
 # As docs/operate/deploy.md has it.
 CONFIGURATION = """
@@ -39,8 +38,11 @@ default_pool_size = 4
 
 @contextmanager
 def pgbouncer(database_url: str) -> Iterator[str]:
-    """The address of the database through a PgBouncer with fewer connections than clients."""
-    assert PROGRAM is not None
+    """The address of the database through a PgBouncer with fewer connections than clients.
+
+    Without the program a test fails in CI, and is skipped elsewhere.
+    """
+    program = debian_program("pgbouncer", "pgbouncer")
     url = make_url(database_url)
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
@@ -48,9 +50,7 @@ def pgbouncer(database_url: str) -> Iterator[str]:
         listen = free_port()
         configuration = _write(directory, url, listen)
         with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [PROGRAM, "--user", WITHOUT_ROOT, str(configuration)], stdout=log, stderr=log
-            )
+            process = subprocess.Popen([program, *AS_USER, str(configuration)], stdout=log, stderr=log)
         try:
             wait_until(lambda: _listens(listen), "PgBouncer")
             yield url.set(host="127.0.0.1", port=listen, query={}).render_as_string(hide_password=False)

@@ -1,14 +1,13 @@
 """Prometheus' own checks of docs/alerts.yml: `promtool`, of Debian's package `prometheus`."""
 
-import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 import yaml
+
+from tests.support.debian import debian_program
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "docs" / "alerts.yml"
@@ -19,10 +18,7 @@ RULES = {
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it. Without it a test fails in CI, and is skipped elsewhere."""
-    program = shutil.which("promtool")
-    if program is None:
-        without = pytest.fail if os.environ.get("CI") else pytest.skip
-        without("there is no promtool; install Debian's package prometheus")
+    program = debian_program("promtool", "prometheus")
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 

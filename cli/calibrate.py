@@ -2,9 +2,9 @@
 
 import io
 import json
-import time
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -181,7 +181,7 @@ def _buy(engine: Engine, bucket: Bucket, sources: dict[str, bytes]) -> uuid.UUID
         for form in ReturnForm
     ]
     with Session(engine) as session, session.begin():
-        batch = create_batch(session, f"calibration {time.strftime('%Y-%m-%d')}", reuse=False)
+        batch = create_batch(session, f"calibration {datetime.now(UTC):%Y-%m-%d}", reuse=False)
         enqueue_all(session, jobs, batch_id=batch.id)
         batch_id: uuid.UUID = batch.id
     return batch_id

@@ -1,4 +1,4 @@
-"""A clock that is wrong, as a host's may be: this process reads another time than it is."""
+"""A clock that is wrong, as a host's may be, and days that change while a test runs."""
 
 import ctypes
 import gc
@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from tests.support.machine import scaled
+
 READERS = ("now", "utcnow")
+
+
+def wait_for_a_day(enough_s: float = 15.0) -> None:
+    """Wait for midnight (UTC) if it is near: so many seconds from now on, as `scaled`, are on one day."""
+    now = datetime.now(UTC)
+    left_s = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+    if left_s < scaled(enough_s):
+        time.sleep(left_s)
 
 
 @contextmanager

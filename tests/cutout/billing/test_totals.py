@@ -16,6 +16,7 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Lost, Outcome, StoredObject, Succeeded
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.settle import RetryLimits
+from tests.support.clock import wait_for_a_day
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_one, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -212,6 +213,10 @@ class TestByProducer:
 
 
 class TestByDay:
+    @pytest.fixture(autouse=True)
+    def _one_day(self) -> None:
+        wait_for_a_day()
+
     def test_puts_calls_on_the_day_they_began_and_savings_on_the_day_they_finished(
         self, session: Session, make_job: MakeJob
     ) -> None:

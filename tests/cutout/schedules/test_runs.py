@@ -16,6 +16,7 @@ from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Snooze
 from cutout.queue.bulk import begin_cancelling
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.schedules.fire import fire
+from cutout.schedules.local_time import reading_at
 from cutout.schedules.manage import run_now
 from cutout.schedules.start import start, startable
 from cutout.schedules.windows import parse_window
@@ -36,6 +37,7 @@ from tests.support.steps import SOURCE, claim_one, new_worker, paid
 BROKEN = Fail("IMAGE_DAMAGED", "it cannot be read")
 TOO_DEAR = Hold("OVER_BUDGET", "no credits", blocked=True)
 ASK = Hold("NO_ANSWER", "who knows")
+PARIS = ZoneInfo("Europe/Paris")
 
 
 def begun(session: Session, schedule: Schedule, **passed: timedelta) -> Run:
@@ -255,11 +257,13 @@ class TestAWindow:
         assert batch.closes_at == run.closes_at
         assert batch.closes_at
         assert batch.closes_at > datetime.now(UTC)
-        assert batch.closes_at - batch.opens_at == timedelta(hours=5)
+        # Five hours but in the two nights a year in which clocks change.
+        readings = [reading_at(at, PARIS) for at in (batch.opens_at, batch.closes_at)]
+        assert [f"{reading:%H:%M}" for reading in readings] == ["01:00", "06:00"]
 
     def test_that_closes_too_early_makes_the_run_late_and_the_rest_wait(self, session: Session) -> None:
         """The remaining jobs continue in the next window."""
-        now = datetime.now(ZoneInfo("Europe/Paris"))
+        now = datetime.now(PARIS)
         just_closed = f"{now - timedelta(hours=5):%H:%M}-{now - timedelta(hours=1):%H:%M}"
         schedule = new_schedule(session, window=parse_window(just_closed))
         run = begun(session, schedule)

@@ -15,7 +15,8 @@ from tests.console.conftest import Site, Tab, barriers
 from tests.console.test_adding_bad_input import signed_in
 from tests.console.test_buttons import operator
 from tests.console.test_screens import SHAPES
-from tests.support.explained import explained, rows_looked_at
+from tests.support.clock import wait_for_a_day
+from tests.support.explained import plan_of, rows_looked_at
 from tests.support.system import wait_until
 
 LIST = "/console/trouble/failed"
@@ -33,6 +34,7 @@ def fail(site: Site, *skus: str, code: str = "SOURCE_MISSING", days: int = 0) ->
 @pytest.fixture
 def failing(site: Site) -> Site:
     """Failures of today and of other days, of the producer and of another."""
+    wait_for_a_day()
     site.make_batch("spring", [f"SKU-{number:03}" for number in range(120)])
     other, _ = site.make_key("other")
     site.make_batch("autumn", ["other-1"], producer_id=other)
@@ -122,12 +124,11 @@ def test_a_wrong_address_is_a_page(failing: Site, query: str) -> None:
 def test_counting_reads_the_failures_of_the_day_alone(failing: Site) -> None:
     """By an index that has no other job, however many there are."""
     with failing.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE jobs")
-        connection.exec_driver_sql("SET enable_seqscan = off")
+        connection.exec_driver_sql("VACUUM jobs")
         counted = select(func.count()).select_from(JOBS).where(*failed_on(today(), None))
-        (plan,) = connection.scalar(explained(counted))
+        plan = plan_of(connection, counted, enable_seqscan="off")
     assert "ix_jobs_failed" in str(plan)
-    assert max(rows_looked_at(plan["Plan"])) == 62
+    assert max(rows_looked_at(plan)) == 62
 
 
 def chart_of(client: httpx.Client, words: str) -> str:

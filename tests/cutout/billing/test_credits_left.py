@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from cutout.billing import accounts
 from cutout.billing.credits_left import CHARGED, CreditsLeft
 from cutout.queue.enqueue import NewJob, enqueue
-from tests.support.explained import explained, rows_looked_at
+from tests.support.explained import plan_of, rows_looked_at
 from tests.support.steps import ACCOUNT, SOURCE, claim_one, new_worker
 
 OLD = 300
@@ -90,5 +90,4 @@ class TestTheCreditsLeft:
         assert left.look(session) == 1000 - OLD - 2
         asked = {"account": ACCOUNT, "begun_from": left._counted_to, "read_at": left._read_at}
         asked["begun_before"] = left._counted_to + timedelta(days=1)
-        plan = session.scalar(explained(CHARGED), asked)
-        assert max(rows_looked_at(plan[0]["Plan"])) <= 2
+        assert max(rows_looked_at(plan_of(session, CHARGED, asked))) <= 2

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from cutout.administration.suspend import resume, suspend
 from cutout.producers.producers import create_producer
 from cutout.queue.outputs import claim
 from cutout.queue.outputs.claim import NIL_UUID, others_wait
+from tests.support.explained import plan_of, rows_looked_at
 
 ROWS = 20_000
 # Rows that a claim may pass, in all nodes of its plan.
@@ -60,21 +60,10 @@ def next_owner(connection: Connection, after: uuid.UUID | None = None) -> uuid.U
 
 def rows_passed(connection: Connection, statement: Any, **values: object) -> int:
     """Rows of all nodes of a statement's plan, those removed by filters too."""
-
-    def count(node: dict[str, Any]) -> int:
-        passed = sum(
-            node.get(name, 0)
-            for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
-        )
-        return int(passed * node["Actual Loops"]) + sum(map(count, node.get("Plans", [])))
-
-    compiled = statement.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
-    explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}"
     with connection.begin() as transaction:
-        connection.execute(text("ANALYZE outputs"))
-        plan = connection.exec_driver_sql(explained, compiled.params | values).scalar_one()
+        plan = plan_of(connection, statement, values)
         transaction.rollback()
-    return count(plan[0]["Plan"])
+    return sum(rows_looked_at(plan))
 
 
 A, B = uuid.UUID(int=0xA), uuid.UUID(int=0xB)

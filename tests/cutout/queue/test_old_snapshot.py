@@ -23,7 +23,7 @@ from cutout.queue.promote import promote_due
 from cutout.queue.settle import AT_CLAIMED_STEP
 from cutout.queue.snapshot import READ, read_snapshot
 from cutout.queue.snapshot_watermarks import SnapshotWatermarks
-from tests.support.explained import buffers, explained
+from tests.support.explained import buffers, plan_of
 from tests.support.steps import ACCOUNT, LEASE, SOURCE
 
 PASSED = 600
@@ -69,7 +69,7 @@ class TestBesideAnOldSnapshot:
         """It does not read the entries of other jobs of its worker."""
         claim = pass_jobs(own, PASSED)
         fenced = select(JOBS.c.id).where(FENCED, AT_CLAIMED_STEP)
-        plan = own.scalar(explained(fenced), claim.as_parameters() | {"claimed_step": claim.step})[0]["Plan"]
+        plan = plan_of(own, fenced, claim.as_parameters() | {"claimed_step": claim.step})
         assert plan["Index Name"] == "pk_jobs"
         assert buffers(plan) < 40
 
@@ -83,12 +83,12 @@ class TestBesideAnOldSnapshot:
         )
         assert read_snapshot(own, [ACCOUNT], watermarks=watermarks, lease=lease).outstanding[Step.CALL] == 1
         parameters: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": lease}
-        snapshot = explained(READ[False].statement)
+        snapshot = READ[False].statement
         far, near = (
-            own.scalar(snapshot, parameters | {"since": since.outstanding, "due_since": since.due})
+            plan_of(own, snapshot, parameters | {"since": since.outstanding, "due_since": since.due})
             for since in (SnapshotWatermarks(), watermarks)
         )
-        assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6
+        assert buffers(near) < buffers(far) * 0.6
         assert queue.settle(own, claim, Snooze("C", "m", 0.0))
         assert read_snapshot(own, [ACCOUNT], watermarks=watermarks).outstanding[Step.CALL] == 0
 

@@ -24,7 +24,7 @@ from cutout.queue.reuse.serve_reused import NO_REUSE
 from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.snapshot import READ, QueueSnapshot, read_snapshot
 from cutout.queue.snapshot_watermarks import SnapshotWatermarks
-from tests.support.explained import buffers, explained
+from tests.support.explained import buffers, plan_of
 from tests.support.steps import LEASE, SOURCE
 
 LEFT, STAY = 2000, 100
@@ -258,8 +258,8 @@ class TestBesideAnOldSnapshot:
         dispatching = {"count": 1, "lease": LEASE, "without": [], **NO_REUSE, **watermarks.as_parameters()}
         snapshot, dispatch = READ[watermarks.are_set], DISPATCH_CALLS[watermarks.are_set, False]
         plans = [
-            own.scalar(explained(dispatch.statement), dispatching)[0]["Plan"],
-            own.scalar(explained(snapshot.statement), parameters)[0]["Plan"],
+            plan_of(own, dispatch.statement, dispatching, enable_seqscan="off"),
+            plan_of(own, snapshot.statement, parameters, enable_seqscan="off"),
         ]
         own.execute(text("ROLLBACK"))
         return sum(map(buffers, plans))

@@ -17,6 +17,7 @@ from cutout.queue.attempts.outcomes import Fail
 from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.support.fates import DONE, make_batch
+from tests.support.machine import scaled
 from tests.support.outputs import put_output, without_outputs
 
 MANY = 100_000
@@ -188,6 +189,6 @@ def test_a_client_that_reads_nothing_is_cut_off(
     with shop.stream("GET", f"/v1/batches/{batch_id}/results", headers=plain) as answer:
         pieces = answer.iter_bytes()
         next(pieces)
-        time.sleep(4)
+        time.sleep(scaled(4))
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)

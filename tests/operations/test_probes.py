@@ -144,20 +144,22 @@ def a_look(*, ok: bool) -> Look:
 class TestLoops:
     def test_one_that_stands_is_not_live(self) -> None:
         """It is named, with its age; one without a limit is only shown, and one that turns is live again."""
-        with watched(WatchedLoop("a", 0.05)) as loop, watched(WatchedLoop("b")):
-            time.sleep(0.1)
+        limit_s = scaled(0.05)
+        with watched(WatchedLoop("a", limit_s)) as loop, watched(WatchedLoop("b")):
+            time.sleep(2 * limit_s)
             live, document = Probes({"store": a_look(ok=True)}, ["a"]).live()
             found = json.loads(document)
             assert (live, found["status"]) == (False, "not live")
             assert [each["name"] for each in found["loops"]] == ["a", "b"]
-            assert found["loops"][0]["age_seconds"] >= 0.1
+            assert found["loops"][0]["age_seconds"] >= round(2 * limit_s, 3)
             loop.turn()
             assert live_page()[0]
 
     def test_one_that_waits_for_a_store_lives(self) -> None:
         """A restart would not help; once the store answers, the loop has its whole time anew."""
-        with watched(WatchedLoop("a", 0.2)):
-            time.sleep(0.25)
+        limit_s = scaled(0.2)
+        with watched(WatchedLoop("a", limit_s)):
+            time.sleep(1.25 * limit_s)
             live, document = Probes({"store": a_look(ok=False)}, ["a"]).live()
             assert (live, json.loads(document)["status"]) == (True, "waits for a store")
             assert Probes({"store": a_look(ok=True)}, ["a"]).live()[0]

@@ -12,6 +12,7 @@ from sandbox.spool import Spool
 from sandbox.upload import Upload
 from tests.sandbox.client import Client
 from tests.sandbox.pictures import decoded, encoded, product
+from tests.support.machine import scaled
 
 DEAD = 20
 PHOTOS = sorted((Path(__file__).parents[2] / "photos").glob("*.jpg"))
@@ -124,10 +125,11 @@ class TestUrl:
 
     def test_dies_after_its_lifetime(self, client: Client, picture: bytes) -> None:
         """A URL works until its lifetime is over, then answers 404."""
-        client.set(url_lifetime=0.5)
+        lifetime_s = scaled(0.5)
+        client.set(url_lifetime=lifetime_s)
         url = client.call(picture).json()["data"]["image_url"]
         assert client.http.get(url).status_code == 200
-        time.sleep(0.6)
+        time.sleep(lifetime_s + 0.1)
         assert client.http.get(url).status_code == 404
 
     def test_serves_many_at_once_the_same_bytes(self, client: Client) -> None:

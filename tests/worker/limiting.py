@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from worker.limiter.limiter import Limiter, LimiterFeedback, LimitReached, Slot
+from worker.limiter.limiter import Figures, Limiter, LimiterFeedback, LimitReached, Slot
 
 MakeLimiter = Callable[..., Limiter]
 
@@ -62,6 +62,15 @@ def send_many(
 
 
 def level(limiter: Limiter) -> float:
+    return _figures(limiter).level
+
+
+def waiting(limiter: Limiter) -> int:
+    """Callers that asked for a slot and have none yet."""
+    return _figures(limiter).waiting
+
+
+def _figures(limiter: Limiter) -> Figures:
     figures = limiter.read()
     assert figures is not None
-    return figures.level
+    return figures

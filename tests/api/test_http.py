@@ -18,6 +18,7 @@ from tests.api.conftest import key_for, producer_of
 from tests.api.test_hardening import raw
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.fates import DONE, make_batch
+from tests.support.machine import scaled
 
 # They differ from one request to the next.
 OF_THE_REQUEST = {"date", "x-request-id", "ratelimit", "connection"}
@@ -326,15 +327,15 @@ class TestCompression:
 
         def hang() -> None:
             hangs.set()
-            free.wait(20)
+            free.wait(scaled(20))
 
         loop = app.state.readiness._loop
         work = services_of.compressions.finish(producer_of(engine), hang)
         asked = asyncio.run_coroutine_threadsafe(work, loop)
-        assert hangs.wait(5)
+        assert hangs.wait(scaled(5))
         plain, packed = shop.get(path, headers=headers), shop.get(path, headers=headers_of_other)
         free.set()
-        asked.result(5)
+        asked.result(scaled(5))
         assert "content-encoding" not in plain.headers
         assert packed.headers["content-encoding"] == "gzip"
         assert len(plain.content) > INLINE_BYTES

@@ -435,9 +435,9 @@ def test_a_process_that_ends_answers_who_waits(served: Served, engine: Engine) -
 
     thread = threading.Thread(target=ask)
     thread.start()
-    time.sleep(1)
+    time.sleep(scaled(1))
     served.process.terminate()
-    assert answers.result(10).json()["state"] == "queued"
+    assert answers.result(scaled(10)).json()["state"] == "queued"
     assert served.process.wait(scaled(10)) == 0
     thread.join()
 

@@ -14,6 +14,7 @@ from cutout.enums import Overlap
 from cutout.schedules import manage
 from cutout.schedules.definition import NewSchedule
 from cutout.storage import Bucket
+from tests.support.clock import each_day_but_now
 from tests.support.forked import Forked, start_module
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
@@ -47,7 +48,7 @@ class TestANight:
             ).scalar_one()
             # Three hours ahead of now, whatever the hour.
             window = clock((hour + 3) % 24), clock((hour + 4) % 24)
-            new = NewSchedule("nightly", str(drop), "15 1 * * *", window=window, run_budget=2)
+            new = NewSchedule("nightly", str(drop), each_day_but_now(), window=window, run_budget=2)
             manage.run_now(session, manage.add(session, new).id)
         night.until("SELECT count(*) = 3 FROM jobs")
         night.until("SELECT state = 'working' FROM runs")
@@ -64,7 +65,7 @@ class TestANight:
     def test_whose_source_has_vanished_fails_and_says_so(self, night: System, tmp_path: Path) -> None:
         """The next one is not kept from beginning."""
         with Session(night.engine) as session, session.begin():
-            schedule = manage.add(session, NewSchedule("nightly", str(tmp_path / "gone"), "15 1 * * *"))
+            schedule = manage.add(session, NewSchedule("nightly", str(tmp_path / "gone"), each_day_but_now()))
             schedule_id = schedule.id
             manage.run_now(session, schedule_id)
         night.until("SELECT state = 'failed' FROM runs")

@@ -85,7 +85,7 @@ class TestLimits:
 
     def test_calls_in_flight_beyond_are_refused(self, client: Client, picture: bytes) -> None:
         """Only as many calls as the limit are carried out together."""
-        client.set(calls_in_flight=2, latency=0.5, latency_spread=0)
+        client.set(calls_in_flight=2, latency=scaled(0.5), latency_spread=0)
         assert sorted(call_at_once(client, picture, 5)) == [200, 200, 429, 429, 429]
 
     def test_are_each_account_s_own(self, client: Client, picture: bytes) -> None:
@@ -158,7 +158,7 @@ class TestStatistics:
 
     def test_tell_the_most_in_flight(self, client: Client, picture: bytes) -> None:
         """Three calls at once are seen as three in flight."""
-        client.set(latency=0.4, latency_spread=0)
+        client.set(latency=scaled(0.4), latency_spread=0)
         call_at_once(client, picture, 3)
         assert client.read("stats")["max_in_flight"] == 3
 

@@ -20,6 +20,11 @@ def wait_for_a_day(enough_s: float = 15.0) -> None:
         time.sleep(left_s)
 
 
+def each_day_but_now() -> str:
+    """A cron expression (UTC) for twelve hours from now: a dispatcher that runs fires nothing meanwhile."""
+    return f"15 {(datetime.now(UTC).hour + 12) % 24} * * *"
+
+
 @contextmanager
 def off_by(seconds: float) -> Iterator[None]:
     """Add so many seconds to what `time.time` and `datetime.now` say, whoever asks; monotonic time stays."""

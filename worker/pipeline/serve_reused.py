@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Snooze
-from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
+from cutout.queue.reuse.serve_reused import MESSAGES_BUSY, Dispatched, ReusableJob, ReuseScope
 from worker.metrics import served
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.listed_cutouts import WantedCutout
 from worker.pipeline.reuse import copy_of, is_held
-from worker.pipeline.sources import SourceBusyError
+from worker.pipeline.sources import BUSY_SNOOZE_S, SourceBusyError
 from worker.pipeline.unchanged_sources import unchanged_of
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 # Once the bucket is unreachable, or this worker stops, no more than these are asked in vain.
 AT_ONCE = 32
+OTHERS_ASK = "too many messages are asking servers whether sources are unchanged"
 
 
 def complete_reused(context: WorkerContext, dispatched: Dispatched) -> None:
@@ -50,8 +51,8 @@ def _end_unchanged(context: WorkerContext, found: list[ReusableJob], reuse_scope
     ids = [(each.job_id, each.fence) for each in found]
     try:
         unchanged = unchanged_of(context, found)
-    except SourceBusyError as busy:
-        context.store.delay(ids, busy.snooze)
+    except SourceBusyError:
+        context.store.delay(ids, Snooze(MESSAGES_BUSY, OTHERS_ASK, BUSY_SNOOZE_S))
         return len(found)
     ended = _end(context, unchanged, reuse_scope)
     if not context.stopping.is_set():

@@ -35,7 +35,6 @@ from cutout.network import (
 from cutout.network.hosts import port_of
 from cutout.network.url_rules import server_of
 from cutout.queue.attempts.outcomes import Fail, Outcome, Retry, Snooze
-from cutout.queue.reuse.serve_reused import SOURCE_BUSY
 from cutout.queue.reuse.source_validators import SourceValidator
 from cutout.settings import Settings
 from cutout.storage import (
@@ -55,6 +54,7 @@ DEADLINE_S = 60.0
 SILENCE_S = 10.0
 TIMEOUTS = Timeouts(write=SILENCE_S, read=SILENCE_S, total=DEADLINE_S)
 MOST_REDIRECTS = 5
+SOURCE_BUSY = "SOURCE_BUSY"
 BUSY_SNOOZE_S = 1.0
 EGRESS_AWAY = "EGRESS_AWAY"
 EGRESS_SNOOZE_S = 15.0

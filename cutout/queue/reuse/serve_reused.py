@@ -72,8 +72,8 @@ class ReuseScope:
         }
 
 
-# The delay of a job whose server has as many requests as it may serve.
-SOURCE_BUSY = "SOURCE_BUSY"
+# The delay of a job whose message waits for others that ask servers: it comes in a message again.
+MESSAGES_BUSY = "MESSAGES_BUSY"
 RECIPE_PARTS = ("endpoint", "preparation", "bucket")
 NO_REUSE = {
     "may_reuse": False,
@@ -124,8 +124,8 @@ IS_BOUGHT: ColumnElement[bool] = and_(
     bindparam("may_reuse", type_=Boolean),
     select(RESULTS.c.buyer).where(IS_RESULT_OF_JOB).correlate(JOBS).exists(),
     ~BATCH_FORBIDS_REUSE,
-    # A source on the web is asked for in a message once; then, or after another delay, as for any other job.
-    or_(not_(is_on_the_web(JOBS.c.source)), JOBS.c.code.is_(None), JOBS.c.code == SOURCE_BUSY),
+    # A source on the web is asked for in a message once; then, or after any other delay, as for any other job.
+    or_(not_(is_on_the_web(JOBS.c.source)), JOBS.c.code.is_(None), JOBS.c.code == MESSAGES_BUSY),
 )
 
 

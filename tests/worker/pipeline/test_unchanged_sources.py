@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from cutout.enums import QueueState, Reuse, State
 from cutout.network.url_rules import server_of
+from cutout.queue.dispatch import dispatch
 from cutout.queue.promote import promote_due
-from cutout.queue.reuse.serve_reused import NOT_CONFIRMED
+from cutout.queue.reuse.serve_reused import NOT_CONFIRMED, ReuseScope
 from tests.support.bench import Bench
 from tests.support.machine import scaled
 from tests.support.pictures import encoded, plain
@@ -17,6 +19,8 @@ from tests.support.sandbox import Sandbox
 from tests.support.web import WebServer
 from tests.worker.pipeline.test_serve_reused import (
     DONE,
+    LEASE,
+    MOST,
     READY,
     dispatch_reused,
     jobs,
@@ -24,6 +28,7 @@ from tests.worker.pipeline.test_serve_reused import (
     queue_states,
 )
 from worker.pipeline import unchanged_sources
+from worker.pipeline.process import process
 from worker.pipeline.serve_reused import complete_reused
 from worker.pipeline.unchanged_sources import ALL_SERVERS, MOST_OTHER_ANSWERS
 
@@ -81,6 +86,32 @@ def test_a_changed_picture_is_bought_once(shop: Shop, sandbox: Sandbox) -> None:
     assert sandbox.charges() == 3
 
 
+def test_a_changed_picture_whose_server_is_busy_is_not_asked_for_again(shop: Shop) -> None:
+    """Its fetch comes back, and no message takes it."""
+    shop.change(PATHS[0])
+    served = message_of(shop.bench, *shop.addresses)
+    complete_reused(shop.bench.context, served)
+    context = shop.bench.context
+    with ExitStack() as requests:
+        for _ in range(context.settings.source_fetches_per_host):
+            requests.enter_context(context.hosts.turn(server_of(shop.addresses[0])))
+        shop.bench.work()
+    changed, _ = jobs(shop.bench, served)
+    assert (changed.queue_state, changed.code) == (QueueState.DELAYED, "SOURCE_BUSY")
+    with shop.bench.engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE queue_state = 'delayed'"))
+        promote_due(connection)
+    with Session(shop.bench.engine) as session, session.begin():
+        reuse_scope = ReuseScope(context.recipe, context.settings.reuse)
+        turns = dispatch(session, MOST, lease=LEASE, reuse_scope=reuse_scope, reuse_room=MOST)
+    assert turns.reused == []
+    asked = shop.server.asked(PATHS[0])
+    for job_id, fence in turns.calls:
+        process(context, job_id, fence)
+    assert queue_states(shop.bench, served) == [DONE, DONE]
+    assert shop.server.asked(PATHS[0]) == asked + 1
+
+
 @pytest.mark.parametrize("harm", ["redirect", "slow"])
 def test_another_answer_is_left_to_the_ordinary_way(
     shop: Shop, sandbox: Sandbox, harm: str, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +155,7 @@ def test_a_producer_whose_messages_ask_already_comes_back(shop: Shop) -> None:
     with shop.bench.context.asking.turn(ALL_SERVERS):
         complete_reused(shop.bench.context, served)
     assert [job.queue_state for job in jobs(shop.bench, served)] == [QueueState.DELAYED] * 2
-    assert {job.code for job in jobs(shop.bench, served)} == {"SOURCE_BUSY"}
+    assert {job.code for job in jobs(shop.bench, served)} == {"MESSAGES_BUSY"}
     assert shop.server.asked(PATHS[0]) == 1
     with shop.bench.engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE queue_state = 'delayed'"))

@@ -1,9 +1,13 @@
-"""Slow answers: made beside the pages, few at once, for all viewers together; each says how old it is."""
+"""Slow answers: made beside the pages, few at once, for all viewers together; each says how old it is.
+
+Those of operators and those of producers have turns of their own, so that lists of a producer delay no operator.
+"""
 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+import uuid
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +25,8 @@ LONGEST_S = 300.0
 # After each answer so many times its duration passes before the next is begun in its turn.
 REST = 3.0
 MOST_KEPT = 200
+# Answers that wait for their turn: those of one producer, a page of its list; one kind of viewer has MOST_KEPT.
+MOST_OF_ONE = 25
 
 T = TypeVar("T")
 
@@ -42,19 +48,27 @@ class Background:
     """Answers by key. Belongs to one event loop."""
 
     def __init__(self, engine: Engine, *, at_once: int) -> None:
+        """`at_once` answers for operators and as many for producers: the engine has connections for both."""
         self._engine = engine
-        self._turns = asyncio.Semaphore(at_once)
+        self._turns = {is_operator: asyncio.Semaphore(at_once) for is_operator in (True, False)}
+        self._waiting: Counter[uuid.UUID | None] = Counter()
         self._kept: OrderedDict[Hashable, tuple[Aged[Any], float]] = OrderedDict()
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
 
-    def look(self, key: Hashable, work: Callable[[Engine], T], *, every_s: float) -> Aged[T]:
-        """The last answer, at once; one that is older than `every_s` is made anew meanwhile."""
+    def look(
+        self, key: Hashable, work: Callable[[Engine], T], *, every_s: float, of: uuid.UUID | None = None
+    ) -> Aged[T]:
+        """The last answer, at once; one that is older than `every_s` is made anew meanwhile.
+
+        `of` is the producer that looks, None an operator.
+        """
         kept, good_until = self._kept.get(key, (Aged(), 0.0))
         # Keys are of viewers: without room for one more, it waits until others are done.
-        if key not in self._tasks and time.monotonic() >= good_until and len(self._tasks) < MOST_KEPT:
-            task = asyncio.create_task(self._make(key, work, every_s))
+        if key not in self._tasks and time.monotonic() >= good_until and self._has_room(of):
+            task = asyncio.create_task(self._make(key, work, every_s, self._turns[of is None]))
             self._tasks[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
+            self._waiting[of] += 1
+            task.add_done_callback(lambda done: self._forget(key, of, done))
         return Aged(kept.value, kept.as_of, kept.fault, key in self._tasks)
 
     def close(self) -> None:
@@ -62,12 +76,20 @@ class Background:
         for task in self._tasks.values():
             task.cancel()
 
-    def _forget(self, key: Hashable, task: "asyncio.Task[None]") -> None:
+    def _has_room(self, of: uuid.UUID | None) -> bool:
+        if of is None:
+            return self._waiting[None] < MOST_KEPT
+        return self._waiting[of] < MOST_OF_ONE and self._waiting.total() - self._waiting[None] < MOST_KEPT
+
+    def _forget(self, key: Hashable, of: uuid.UUID | None, task: "asyncio.Task[None]") -> None:
+        self._waiting -= Counter([of])
         if self._tasks.get(key) is task:
             del self._tasks[key]
 
-    async def _make(self, key: Hashable, work: Callable[[Engine], T], every_s: float) -> None:
-        async with self._turns:
+    async def _make(
+        self, key: Hashable, work: Callable[[Engine], T], every_s: float, turns: asyncio.Semaphore
+    ) -> None:
+        async with turns:
             as_of, began = datetime.now(UTC), time.monotonic()
             flight: SingleFlight[T] = SingleFlight("console-slow", lambda: work(self._engine), fresh_s=0)
             try:

@@ -138,7 +138,9 @@ def _with_credits(asked: Asked, row: BatchRow) -> BatchRow:
         with engine.connect() as connection:
             return credits_of_batch(connection, row.id)
 
-    found = asked.console.looks.look(("credits", row.id), count, every_s=CREDITS_EVERY_S)
+    found = asked.console.looks.look(
+        ("credits", row.id), count, every_s=CREDITS_EVERY_S, of=asked.viewer.producer_id
+    )
     return replace(row, credits=found.value, credits_at=found.as_of)
 
 

@@ -82,4 +82,4 @@ def ends_of(console: Console, producer_id: uuid.UUID) -> Aged[Sequence[MinuteOfC
                 MinuteOfCalls(row.minute, row.jobs, 0) for row in connection.execute(ENDED_BY_MINUTE, asked)
             ]
 
-    return console.looks.look(("ends", producer_id), count, every_s=EVERY_S)
+    return console.looks.look(("ends", producer_id), count, every_s=EVERY_S, of=producer_id)

@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy import Engine
 
-from console.background import Background
+from console.background import MOST_OF_ONE, Background
 from tests.support import event_loop
 from tests.support.machine import scaled
 
@@ -103,3 +104,24 @@ def test_answers_are_made_in_turn(engine: Engine) -> None:
 
     run(engine, test)
     assert most == 1
+
+
+def test_a_producer_delays_no_operator_and_not_all_others(engine: Engine) -> None:
+    """Many answers of one producer wait for each other; an operator's is made meanwhile."""
+    shop, other, ends = uuid.uuid4(), uuid.uuid4(), threading.Event()
+
+    def work(_: Engine) -> bool:
+        return ends.wait(scaled(10))
+
+    async def test(background: Background) -> None:
+        begun = [
+            background.look(("shop", number), work, every_s=LONG, of=shop).under_way
+            for number in range(MOST_OF_ONE + 10)
+        ]
+        assert begun.count(True) == MOST_OF_ONE
+        assert background.look("other", work, every_s=LONG, of=other).under_way
+        background.look("checks", lambda _: 7, every_s=LONG)
+        await until(lambda: background.look("checks", lambda _: 8, every_s=LONG).value == 7)
+        ends.set()
+
+    run(engine, test)

@@ -25,7 +25,7 @@ from cutout.settings import Settings
 log = logging.getLogger(__name__)
 
 MOST_STREAMS = 200
-MOST_OF_A_KEY = MOST_STREAMS // 4
+MOST_OF_ONE = MOST_STREAMS // 4
 TICK_S = 0.25
 SESSIONS_EVERY_S = 1.0
 # A page that cannot have a stream looks by itself.
@@ -34,10 +34,10 @@ POLL_S = 5
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One open page; `woken` is set when it has something to send."""
+    """One open page; `owner` is a producer or an operator's key, and `woken` is set when there is something to send."""
 
     token_sha256: bytes
-    key_id: uuid.UUID
+    owner: uuid.UUID
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     sent: dict[Watched, Part | None] = field(default_factory=dict)
@@ -45,9 +45,10 @@ class Stream:
     def news(self) -> Iterator[bytes]:
         """The events that it has not sent yet."""
         for watched, sent in self.sent.items():
-            if event := watched.news(sent):
+            # It may be made anew while the event is being sent.
+            event, self.sent[watched] = watched.news(sent), watched.part
+            if event:
                 yield event
-            self.sent[watched] = watched.part
 
 
 class Hub:
@@ -59,7 +60,7 @@ class Hub:
         self._settings, self._open_sessions = settings, open_sessions
         self._parts = WatchedParts(make)
         self._streams: set[Stream] = set()
-        self._of_key: Counter[uuid.UUID] = Counter()
+        self._of: Counter[uuid.UUID] = Counter()
         self._signalled = self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[SignalListener] = []
@@ -76,13 +77,13 @@ class Hub:
         """
         if len(self._streams) >= MOST_STREAMS:
             raise PageError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many pages are live.", wait_s=POLL_S)
-        if self._of_key[viewer.key_id] >= MOST_OF_A_KEY:
-            raise PageError(
-                HTTPStatus.TOO_MANY_REQUESTS, "Too many pages of your key are live.", wait_s=POLL_S
-            )
-        stream = Stream(token_sha256, viewer.key_id)
+        owner = viewer.producer_id or viewer.key_id
+        if self._of[owner] >= MOST_OF_ONE:
+            text = "Too many pages of your producer or key are live."
+            raise PageError(HTTPStatus.TOO_MANY_REQUESTS, text, wait_s=POLL_S)
+        stream = Stream(token_sha256, owner)
         self._streams.add(stream)
-        self._of_key[viewer.key_id] += 1
+        self._of[owner] += 1
         stream.sent = {self._parts.watch(wanted, name, stream.woken): None for name in names}
         self._begin()
         return stream
@@ -92,7 +93,7 @@ class Hub:
         for watched in stream.sent:
             self._parts.leave(watched, stream.woken)
         self._streams.discard(stream)
-        self._of_key -= Counter([stream.key_id])
+        self._of -= Counter([stream.owner])
 
     async def events(self, stream: Stream) -> AsyncIterator[bytes]:
         """The events of the stream, those of its parts at once, until its session or this process ends."""

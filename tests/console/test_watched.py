@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from console.faults import PageError
+from console.live import Stream
 from console.parts import Part
 from console.viewer import Kind, Right, Viewer
 from console.views import ScreenRequest
-from console.watched import AWAY, BEAT_S, ENDED, MOST_LEFT, REFRESHES, SIGNALLED_S, WatchedParts
+from console.watched import AWAY, BEAT_S, ENDED, MOST_LEFT, REFRESHES, SIGNALLED_S, Watched, WatchedParts
 from tests.console.conftest import Site
 from tests.support import event_loop
 from tests.support.machine import scaled
@@ -64,6 +65,18 @@ class Clock:
             for _ in range(3):
                 await asyncio.sleep(0)
         return self.made
+
+
+def test_a_part_made_while_an_event_is_sent_is_sent_next() -> None:
+    """What is noted as sent is what the event had."""
+
+    watched = Watched(wanted("/a", A), "live", part=Part("live", "first", "1", "", ""))
+    stream = Stream(b"", A, sent={watched: None})
+    events = stream.news()
+    assert b"first" in next(events)
+    watched.part = Part("live", "second", "2", "", "")
+    assert list(events) == []
+    assert [b"second" in event for event in stream.news()] == [True]
 
 
 class TestTurns:

@@ -12,6 +12,8 @@ from cutout.telemetry.fresh_cache import FreshCache
 
 # After a change nobody gets what was read before it for so long.
 LATELY_S = 10.0
+# A view with its rendered blocks has up to 500 kB, and whoever looks chooses its query.
+MOST_VIEWS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Views:
     def __init__(self) -> None:
         # On the monotonic clock.
         self.changed_at = 0.0
-        self._fresh: FreshCache[ScreenRequest, View] = FreshCache(_ask)
+        self._fresh: FreshCache[ScreenRequest, View] = FreshCache(_ask, most_kept=MOST_VIEWS)
 
     def changed(self) -> None:
         """Note that a page has just changed something: whoever asks from now on sees it."""

@@ -45,9 +45,16 @@ class FreshCache(Generic[K, V]):
     `slack_s`. None is not kept. Belongs to one event loop.
     """
 
-    def __init__(self, look: Callable[[K], Awaitable[V | None]], *, slack_s: float = SLACK_S) -> None:
+    def __init__(
+        self,
+        look: Callable[[K], Awaitable[V | None]],
+        *,
+        slack_s: float = SLACK_S,
+        most_kept: int = MOST_KEPT,
+    ) -> None:
         self._look = look
         self._slack_s = slack_s
+        self._most_kept = most_kept
         self._held: OrderedDict[K, _Held[V]] = OrderedDict()
         self._looks: dict[K, _Look[V]] = {}
 
@@ -92,6 +99,6 @@ class FreshCache(Generic[K, V]):
             return None
         self._held[key] = _Held(value, begun_at)
         self._held.move_to_end(key)
-        while len(self._held) > MOST_KEPT:
+        while len(self._held) > self._most_kept:
             self._held.popitem(last=False)
         return value

@@ -54,3 +54,18 @@ def test_with_slack_the_last_value_is_given_out_while_the_next_is_looked_up() ->
         return [*values, await fresh.get("k")]
 
     assert event_loop.run(run()) == [1, 1, 2]
+
+
+def test_no_more_are_kept_than_may_be() -> None:
+    """The oldest go first."""
+
+    async def run() -> list[bool]:
+        async def look(key: int) -> int:
+            return key + 1
+
+        fresh: FreshCache[int, int] = FreshCache(look, most_kept=3)
+        for key in range(5):
+            await fresh.get(key)
+        return [fresh.remembers(key) for key in range(5)]
+
+    assert event_loop.run(run()) == [False, False, True, True, True]

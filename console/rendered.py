@@ -11,10 +11,14 @@ from console.templates import Templates
 from console.views import ScreenRequest, View
 
 TAG_BYTES = 12
+# The blocks that stand by themselves; others need the values of the whole page.
+LIVE_BLOCKS = frozenset({"live"})
 
 
 def part_of(templates: Templates, view: View, wanted: ScreenRequest, name: str) -> Part:
     """The block of the view, which is kept with it. Raises PageError, 404, without such a block."""
+    if name not in LIVE_BLOCKS:
+        raise not_found("such part of this page")
     if name not in view.parts:
         text = templates.block(view.template, name, values_of(view, wanted.frame))
         if text is None:

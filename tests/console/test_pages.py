@@ -248,6 +248,13 @@ def test_bad_addresses_are_pages(site: Site, client: httpx.Client) -> None:
         assert client.get(f"/console/batches?{query}").status_code == 200, query
 
 
+@pytest.mark.parametrize("name", ["content", "head", "../live", "", "x" * 5_000])
+def test_a_part_that_no_page_has_is_not_found(client: httpx.Client, name: str) -> None:
+    """Blocks that need the whole page are no parts, and no name is an error of the server."""
+    assert client.get("/console", headers={"Cutout-Fragment": "live"}).status_code == 200
+    assert client.get("/console", headers={"Cutout-Fragment": name}).status_code == 404
+
+
 def test_a_key_of_few_rights_is_told_what_it_lacks(site: Site) -> None:
     """Its rights are those of its scopes."""
     with httpx.Client(base_url=site.url, verify=NO_TLS, timeout=scaled(20)) as client:

@@ -1,7 +1,8 @@
 """Downloads of files for the console: in the places and turns that those of the API have too."""
 
+import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TypeVar
@@ -21,10 +22,15 @@ from cutout.storage import Bucket, StorageError
 
 # 10 GB at 4 Mbit/s.
 WHOLE_WITHIN_S = 6 * 3600.0
+ASK_EVERY_S = 5.0
 
 NOTHING_SENT = "Nothing was sent."
 
 T = TypeVar("T")
+
+
+class DownloadEndedError(Exception):
+    """A download broke off because its reader may not read it any more."""
 
 
 class LongStream(PatientStream):
@@ -65,10 +71,12 @@ class DownloadsOf:
         *,
         media_type: str,
         headers: Mapping[str, str],
+        goes_on: Callable[[], Awaitable[bool]],
     ) -> Response:
         """The answer with the file, once it has begun. Raises PageError if it cannot begin.
 
-        What breaks off later ends the connection, so that a browser says that the file is not whole.
+        It breaks off once `goes_on`, asked every ASK_EVERY_S, says no. What breaks off ends the connection, so
+        that a browser says that the file is not whole.
         """
         services = self._services
         made = in_turns(pieces(services.engine, services.bucket), services.download_threads, of or NOBODY)
@@ -83,12 +91,19 @@ class DownloadsOf:
         except NoRoomForIdsError as error:
             text = "The server has no room for the list of its jobs at present."
             raise PageError(HTTPStatus.SERVICE_UNAVAILABLE, text, "Try again later.", wait_s=60) from error
-        return LongStream(_all(first, made), media_type=media_type, headers=dict(headers))
+        return LongStream(_all(first, made, goes_on), media_type=media_type, headers=dict(headers))
 
 
-async def _all(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _all(
+    first: bytes, others: AsyncIterator[bytes], goes_on: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
+    asked_at = time.monotonic()
     yield first
     async for piece in others:
+        if time.monotonic() - asked_at >= ASK_EVERY_S:
+            asked_at = time.monotonic()
+            if not await goes_on():
+                raise DownloadEndedError("the session of this download has ended")
         yield piece
 
 

@@ -1,5 +1,6 @@
 """The console of one process: its connections, templates, live streams, and what all viewers share."""
 
+import logging
 import uuid
 from dataclasses import dataclass
 from datetime import date
@@ -32,8 +33,11 @@ from cutout.producers.sessions import open_sessions
 from cutout.status.call_rate import CallSettings
 from cutout.telemetry.single_flight import SingleFlight
 
+log = logging.getLogger(__name__)
+
 OVERVIEW_WITHIN_S = 10.0
-SUMS_AT_ONCE, LOOKS_AT_ONCE = 1, 2
+# For operators, and as many for producers.
+SUMS_AT_ONCE, LOOKS_AT_ONCE = 1, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Console:
         self.pool = Pool(handed.settings.database_url.get_secret_value())
         self.tokens = TokenLookups(self.pool, handed.tries)
         self._slow = slow_engine(
-            handed.settings.database_url.get_secret_value(), SUMS_AT_ONCE + LOOKS_AT_ONCE
+            handed.settings.database_url.get_secret_value(), 2 * (SUMS_AT_ONCE + LOOKS_AT_ONCE)
         )
         # Sums read whole tables: they must not delay what an operator looks at.
         self.sums = Background(self._slow, at_once=SUMS_AT_ONCE)
@@ -113,6 +117,14 @@ class Console:
 
     async def _part(self, wanted: ScreenRequest, name: str) -> Part:
         return part_of(self.templates, await self.views.get(wanted), wanted, name)
+
+    async def is_open(self, token_sha256: bytes) -> bool:
+        """Whether this session may still read; if nobody can tell, it may."""
+        try:
+            return token_sha256 in await self._open_sessions([token_sha256])
+        except (PageError, RuntimeError) as error:
+            log.debug("no session was looked up: %s", type(error).__name__)
+            return True
 
     async def _open_sessions(self, tokens: list[bytes]) -> set[bytes]:
         return await self.pool.read(lambda connection: open_sessions(connection, tokens), of=SESSIONS)

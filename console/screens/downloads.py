@@ -10,7 +10,8 @@ from fastapi import Depends, Request, Response
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session
 
-from console.console import Console, console_of
+from console.console import console_of
+from console.cookies import session_token
 from console.faults import not_found
 from console.pages import answer_headers, viewer_of
 from console.screens.batch_rows import own
@@ -19,6 +20,7 @@ from console.viewer import Viewer
 from cutout.enums import State
 from cutout.manifests.detect import NDJSON
 from cutout.models import BATCHES, INGESTS, RUNS
+from cutout.producers.sessions import token_hash
 from cutout.results import (
     CutoutLinks,
     Format,
@@ -119,7 +121,7 @@ async def results(batch_id: uuid.UUID, kind: Kind, request: Request, _place: Dow
         links = await console.handed.downloads.run(viewer.producer_id, lambda _, bucket: CutoutLinks(bucket))
     form = Format.CSV if kept else Format(kind)
     file = ResultsFile(Selection(batch_id), form, links, kept)
-    return await _send(console, viewer, file, file.media_type, saved_as(name, end))
+    return await _send(request, file, file.media_type, saved_as(name, end))
 
 
 @router.get("/console/batches/{batch_id}/pictures/{part}")
@@ -132,19 +134,25 @@ async def pictures(batch_id: uuid.UUID, part: str, request: Request, _place: Dow
         lambda connection: _name_of(connection, viewer, batch_id), of=viewer.producer_id
     )
     end = "-pictures.zip" if part == "1" else f"-pictures-{part}.zip"
-    return await _send(console, viewer, PicturesZip(batch_id, int(part)), MEDIA_TYPE, saved_as(name, end))
+    return await _send(request, PicturesZip(batch_id, int(part)), MEDIA_TYPE, saved_as(name, end))
 
 
 async def _send(
-    console: Console, viewer: Viewer, file: ResultsFile | PicturesZip, media_type: str, disposition: str
+    request: Request, file: ResultsFile | PicturesZip, media_type: str, disposition: str
 ) -> Response:
+    console, viewer = console_of(request), viewer_of(request)
+    token = token_hash(session_token(request) or "")
     headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
 
     def pieces(engine: Engine, bucket: Bucket) -> Iterator[bytes]:
         return file.pieces(engine, bucket)
 
     return await console.handed.downloads.send(
-        viewer.producer_id, pieces, media_type=media_type, headers=answer_headers(console) | headers
+        viewer.producer_id,
+        pieces,
+        media_type=media_type,
+        headers=answer_headers(console) | headers,
+        goes_on=lambda: console.is_open(token),
     )
 
 

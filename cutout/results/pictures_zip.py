@@ -55,7 +55,8 @@ class _Picture:
 class PicturesZip:
     """The pictures that the jobs of one part have: what each delivers, and its renditions in folders.
 
-    Jobs are counted as they were enqueued, so that a part has the same jobs however many of them have ended.
+    Jobs are counted as they were enqueued, so that a part has the same jobs however many of them have
+    ended; a deletion moves those behind it.
     """
 
     batch_id: uuid.UUID

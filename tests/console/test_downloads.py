@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import random
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -209,3 +210,21 @@ def test_many_pictures_come_in_parts(
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             names += archive.namelist()
     assert sorted(names) == ["SKU-1.png", "SKU-2.png"]
+
+
+def test_a_download_ends_with_its_session(
+    site: Site, client: httpx.Client, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever revokes a key that was stolen ends what is being read with it."""
+    monkeypatch.setattr("api.console_downloads.ASK_EVERY_S", 0.0)
+    data = random.randbytes(40_000_000)  # noqa: S311 - cannot be compressed
+    sha256 = bucket.put_cutout(data, key="cutouts/large.png", media_type="image/png", metadata={})
+    stored = StoredObject("cutouts/large.png", sha256, "image/png", len(data), 10, 20)
+    batch_id = make_batch(site.engine, {"large": Succeeded(stored)}, producer_id=site.producer_id)
+    without_outputs(site.engine)
+    with client.stream("GET", f"/console/batches/{batch_id}/pictures/1") as answer:
+        pieces = answer.iter_raw(65_536)
+        assert next(pieces)
+        site.execute("UPDATE api_keys SET revoked_at = now()")
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)

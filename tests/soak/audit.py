@@ -62,6 +62,7 @@ class Findings:
     needlessly_held: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     over_budget: list[str] = field(default_factory=list)
+    wrong_credits: list[str] = field(default_factory=list)
     began_outside: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
     latest_copy: float = 0.0
@@ -108,6 +109,7 @@ def audit(
     findings.losses = find_losses(jobs, attempts, call_of, _withdrawn(jobs, held))
     findings.needlessly_held = needlessly_held(jobs, attempts, batches, held)
     findings.over_budget = _over_budget(jobs, attempts, held)
+    findings.wrong_credits = _wrong_credits(jobs, attempts, batches)
     findings.began_outside = _began_while_quiet(jobs, attempts, held)
     findings.astray = _astray(jobs, held)
     findings.latest_copy = _latest_copy(jobs, attempts, lifetime_s)
@@ -164,6 +166,19 @@ def _over_budget(jobs: Iterable[Row], attempts: Iterable[Row], held: Held) -> li
         f"batch {order.batch_id} was not approved and spent {spent[order.batch_id]}"
         for order in held.ordered
         if order.awaits_approval and spent[order.batch_id]
+    ]
+
+
+def _wrong_credits(jobs: Iterable[Row], attempts: Iterable[Row], batches: Iterable[Row]) -> list[str]:
+    """Ended batches with other credits written down than their jobs were charged."""
+    batch_of = {job.id: job.batch_id for job in jobs}
+    charged = Counter(
+        batch_of[attempt.job_id] for attempt in attempts if attempt.outcome == AttemptOutcome.CHARGED
+    )
+    return [
+        f"batch {batch.id} has {batch.credits} credits written down, and was charged {charged[batch.id]}"
+        for batch in batches
+        if batch.results_key is not None and batch.credits not in (None, charged[batch.id])
     ]
 
 

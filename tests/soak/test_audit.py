@@ -368,6 +368,16 @@ class TestOperator:
         books.held.ordered.append(Ordered(books.batch_id, 1, budget=0))
         assert "spent 1 of 0 credits" in broken(books.audit())
 
+    @pytest.mark.parametrize(("written", "is_wrong"), [(1, False), (None, False), (0, True)])
+    def test_finds_credits_that_are_not_what_was_charged(
+        self, books: Books, written: int | None, *, is_wrong: bool
+    ) -> None:
+        """Of an ended batch; a number that is empty is counted by whoever asks."""
+        books.succeed()
+        ended = text("UPDATE batches SET results_key = 'x', credits = :credits")
+        books.session.execute(ended, {"credits": written})
+        assert ("batches with wrong credits: 1" in broken(books.audit())) == is_wrong
+
     def test_finds_a_call_without_approval(self, books: Books) -> None:
         """Nobody approved the plan."""
         books.succeed()

@@ -245,7 +245,7 @@ IS_HELD = JOBS.c.state == HELD
 # In these queue states the job could stay for longer than its result lives.
 IS_KEPT_BACK = or_(IS_HELD, JOBS.c.queue_state.in_([BLOCKED, SOURCE_LIMIT, WAITING]))
 
-RECORD = Compiled(
+RECORDED = (
     update(JOBS)
     .where(
         or_(
@@ -277,35 +277,38 @@ RECORD = Compiled(
         JOBS.c.result_expires_at,
         cast(extract("epoch", JOBS.c.result_expires_at - func.clock_timestamp()), Double).label("left_s"),
     )
-    .add_cte(END.cte("ended"))
+    .cte("recorded")
+)
+# A job that takes the result has not ended, nor has its batch. Any other charge is for END_CHARGED.
+RECORD = Compiled(
+    select(RECORDED).add_cte(END.where(select(RECORDED.c.result_expires_at).exists()).cte("ended"))
 )
 
+ITS_JOB = select(ATTEMPTS.c.job_id).where(ATTEMPTS.c.id == bindparam("attempt_id")).scalar_subquery()
 # The result of a job that has ended without a cutout is never copied.
-MARK_TOO_LATE = (
-    update(ATTEMPTS)
-    .where(
-        ATTEMPTS.c.id == bindparam("attempt_id"),
-        ATTEMPTS.c.outcome == constant(AttemptOutcome.CHARGED),
-        JOBS.c.id == ATTEMPTS.c.job_id,
-        JOBS.c.finished_at.is_not(None),
-        JOBS.c.key.is_(None),
-    )
-    .values(lost_at=func.coalesce(ATTEMPTS.c.lost_at, func.now()))
+IS_TOO_LATE = (
+    select(JOBS.c.id)
+    .where(JOBS.c.id == ITS_JOB, JOBS.c.finished_at.is_not(None), JOBS.c.key.is_(None))
+    .correlate(None)
+    .exists()
 )
-
-# The job's batch may have ended, with its credits written down: from now on they are another number. Also one
-# that has none is written to: whoever writes them down at this moment holds its lock.
-FORGET_CREDITS = (
+END_LATE = END.values(
+    lost_at=case((IS_TOO_LATE, func.coalesce(ATTEMPTS.c.lost_at, func.now())), else_=ATTEMPTS.c.lost_at)
+)
+# The job's batch may have ended, with its credits written down: from now on they are another number, so one
+# statement records the charge and empties it. Also a batch without one is written to: whoever writes it down
+# at this moment holds the lock of its row.
+END_CHARGED = (
     update(BATCHES)
-    .where(
-        BATCHES.c.id
-        == select(JOBS.c.batch_id)
-        .join(ATTEMPTS, ATTEMPTS.c.job_id == JOBS.c.id)
-        .where(ATTEMPTS.c.id == bindparam("attempt_id"))
-        .scalar_subquery()
-    )
+    .where(BATCHES.c.id == select(JOBS.c.batch_id).where(JOBS.c.id == ITS_JOB).scalar_subquery())
     .values(credits=null())
+    .add_cte(END_LATE.cte("ended"))
 )
+ENDS = {
+    AttemptOutcome.NOT_CHARGED: GIVE_BACK,
+    AttemptOutcome.CHARGED: END_CHARGED,
+    AttemptOutcome.UNKNOWN: END,
+}
 
 SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).returning(JOBS.c.id)
 
@@ -382,8 +385,7 @@ def withdraw_attempt(database: Database, fence: Fence, number: int, why: str) ->
 
 def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:
     """Record a call's end, whether or not its worker still holds the job."""
-    free = answer.outcome is AttemptOutcome.NOT_CHARGED
-    database.execute(GIVE_BACK if free else END, _end(attempt_id, answer))
+    database.execute(ENDS[answer.outcome], _end(attempt_id, answer))
 
 
 def record_result(
@@ -397,7 +399,7 @@ def record_result(
     sent: tuple[int, int],
     answered_after: timedelta | None = None,
 ) -> PaidResult | None:
-    """Record a call's end and its paid result, before anything else is done with it.
+    """Record a charged call's end and its paid result, before anything else is done with it.
 
     Returns None if the job has ended or has a result. Otherwise its next step is the copy, whoever holds it.
     `sent` is the width and height of the picture sent, in pixels. The result lives for `lifetime` after the
@@ -407,8 +409,7 @@ def record_result(
     paid |= {"answered_after": answered_after}
     row = RECORD.first(database, fence.as_parameters() | _end(attempt_id, answer) | paid)
     if row is None:
-        database.execute(MARK_TOO_LATE, {"attempt_id": attempt_id})
-        database.execute(FORGET_CREDITS, {"attempt_id": attempt_id})
+        end_attempt(database, attempt_id, answer)
         return None
     return PaidResult(url, *sent, row.result_expires_at, dies_at=time.monotonic() + row.left_s)
 

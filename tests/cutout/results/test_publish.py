@@ -10,13 +10,12 @@ from sqlalchemy.orm import Session
 from cutout import queue
 from cutout.models import Batch, Ingest, Job
 from cutout.queue.attempts.outcomes import Fail, Hold
-from cutout.queue.enqueue import NewJob, create_batch, enqueue
-from cutout.queue.settle import settle
+from cutout.queue.enqueue import NewJob, enqueue
 from cutout.results import ended_batches, keep_results, publish, write_results
 from cutout.storage import Bucket
 from tests.support.explained import plan_of, rows_looked_at
 from tests.support.fates import DONE, make_batch
-from tests.support.steps import SOURCE, begin, claim_one, new_worker, paid, record
+from tests.support.steps import SOURCE, claim_one, new_worker
 
 FAILED = Fail("BROKEN", "m")
 
@@ -29,11 +28,6 @@ def look(engine: Engine, *but: uuid.UUID) -> set[uuid.UUID]:
 def results_key(engine: Engine, batch_id: uuid.UUID) -> str | None:
     with Session(engine) as session:
         return session.get_one(Batch, batch_id).results_key
-
-
-def credits_of(engine: Engine, batch_id: uuid.UUID) -> int | None:
-    with Session(engine) as session:
-        return session.get_one(Batch, batch_id).credits
 
 
 def rows_of(bucket: Bucket, batch_id: uuid.UUID) -> list[dict[str, str]]:
@@ -145,34 +139,3 @@ class TestWhatMovesWhileItIsWritten:
             assert keep_results(engine, bucket, batch_id)
             assert queue.retry(session, its)
         assert results_key(engine, batch_id) is None
-
-
-class TestCreditsOfAnEndedBatch:
-    """They are written down, and a list need not count them."""
-
-    def test_are_written_with_its_results(self, engine: Engine, bucket: Bucket) -> None:
-        """The calls of its jobs that were charged, and of no other's."""
-        with Session(engine) as session, session.begin():
-            worker_id = new_worker(session)
-            batch_id = create_batch(session, "b").id
-            for name, owner in (("a", batch_id), ("b", batch_id), ("other", None)):
-                enqueue(session, NewJob(SOURCE, name), batch_id=owner)
-                settle(session, paid(session, claim_one(session, worker_id)), DONE)
-        assert keep_results(engine, bucket, batch_id)
-        assert credits_of(engine, batch_id) == 2
-
-    def test_are_forgotten_at_a_charge_that_is_known_later(self, engine: Engine, bucket: Bucket) -> None:
-        """A worker that comes back with its answer after the end changes what the batch cost."""
-        with Session(engine) as session, session.begin():
-            batch_id = create_batch(session, "b").id
-            enqueue(session, NewJob(SOURCE, "a"), batch_id=batch_id)
-            claim = claim_one(session, new_worker(session))
-            attempt_id = begin(session, claim)
-            settle(session, claim, FAILED)
-        assert keep_results(engine, bucket, batch_id)
-        assert credits_of(engine, batch_id) == 0
-        with Session(engine) as session, session.begin():
-            record(session, claim, attempt_id)
-        assert credits_of(engine, batch_id) is None
-        assert keep_results(engine, bucket, batch_id)
-        assert credits_of(engine, batch_id) == 1

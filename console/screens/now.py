@@ -13,9 +13,9 @@ from console.pages import Asked, screen
 from console.priced import Answer
 from console.screens.batch_rows import HAS_ENDED, IS_OPEN, BatchRow, counted, read_rows
 from console.screens.last_hour import chart_hour, ends_of
-from console.screens.late_copies import late_copies, slow_copies
 from console.screens.limit import recent_calls
 from console.screens.router import screen_router
+from console.screens.unsaved_results import unsaved_results
 from console.views import View
 from cutout.enums import QueueState, State, Step
 from cutout.models import SCHEDULES
@@ -111,15 +111,15 @@ def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:
     """Faults of the installation, the worst first."""
     overview = state.overview
     wrong = [Wrong(f"{check.name}: {check.found}", check.remedy) for check in state.checks if not check.ok]
-    late_results = late_copies(overview, lifetime_s)
-    if late_results:
+    unsaved = unsaved_results(overview, lifetime_s)
+    if unsaved.late:
         minutes = max(overview.next_expiry_s or 0, 0) / 60
         text = (
-            f"{late_results:,} paid results are stored nowhere yet; the first expires in {minutes:,.0f} min"
+            f"{unsaved.late:,} paid results are stored nowhere yet; the first expires in {minutes:,.0f} min"
         )
         wrong.insert(0, Wrong(text, "see that the bucket takes cutouts and that workers run"))
-    if slow := slow_copies(overview, lifetime_s):
-        text = f"{slow[0]:,} paid results wait for their copy, the oldest for {slow[1]:,.0f} s"
+    if unsaved.are_slow:
+        text = f"{unsaved.count:,} paid results wait for their copy, the oldest for {unsaved.age_s:,.0f} s"
         wrong.insert(0, Wrong(text, "see that the bucket answers, and that workers run"))
     held = {row.code: row.jobs - row.blocked for row in overview.held if row.jobs > row.blocked}
     if held:

@@ -23,9 +23,9 @@ from console.changes.notice import read_notice
 from console.pages import Asked, screen
 from console.remedies import remedy_of
 from console.screens.batch_rows import IS_OPEN, BatchRow, counted, read_rows
-from console.screens.late_copies import late_copies
 from console.screens.operators import require_operator
 from console.screens.router import screen_router
+from console.screens.unsaved_results import unsaved_results
 from console.viewer import Viewer
 from console.views import View
 from cutout.actions.held import MOST_AT_ONCE, WAITS_FOR_A_PERSON
@@ -191,7 +191,7 @@ async def trouble(asked: Asked) -> View:
         answer = await console.installation()
         state, as_of = answer.value, answer.at
         overview = state.overview
-        at_risk = late_copies(overview, console.handed.settings.result_lifetime_seconds)
+        at_risk = unsaved_results(overview, console.handed.settings.result_lifetime_seconds).late
         in_lifeboat = sum(row.in_lifeboat for row in overview.jobs)
         if at_risk or in_lifeboat:
             values["at_risk"] = AtRisk(at_risk, overview.next_expiry_s, in_lifeboat)

@@ -92,6 +92,11 @@ class Overview:
     waiting: Waiting
     read_at: float = field(default_factory=time.time)
 
+    @property
+    def at_risk(self) -> int:
+        """Number of paid results that are neither in the bucket nor in the lifeboat."""
+        return sum(row.at_risk for row in self.jobs)
+
     def ago(self, age_s: float | None) -> float | None:
         """The Unix time so many seconds before it was read; None for an unknown age."""
         return None if age_s is None else self.read_at - age_s

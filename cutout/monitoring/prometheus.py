@@ -263,7 +263,7 @@ def _fill_jobs(families: _Families, found: Overview, settings: Settings) -> None
     for priority, wait in found.first_in_line.items():
         add("cutout_first_in_line_wait_seconds", wait, priority.name.lower())
     add("cutout_overdue_seconds", found.overdue_s)
-    add("cutout_results_at_risk", sum(row.at_risk for row in found.jobs))
+    add("cutout_results_at_risk", found.at_risk)
     add("cutout_lifeboat_results", sum(row.in_lifeboat for row in found.jobs))
     left_s = found.next_expiry_s
     add("cutout_result_expiry_timestamp_seconds", None if left_s is None else found.ago(-left_s))

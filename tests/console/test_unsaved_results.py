@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from console.screens.late_copies import COPIED_WITHIN_S, late_copies, slow_copies
+from console.screens.unsaved_results import COPIED_WITHIN_S, unsaved_results
 from cutout.monitoring.overview import read_overview
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.status.call_rate import CallSettings
@@ -16,7 +16,7 @@ A_DAY_S = 86_400.0
 def test_results_count_as_late_once_they_should_be_stored(session: Session, age_s: float, late: int) -> None:
     """A result that is copied just now is no trouble: there are always some while calls are made."""
     buy(session, 1, age_s)
-    assert late_copies(read_overview(session, CallSettings([])), A_DAY_S) == late
+    assert unsaved_results(read_overview(session, CallSettings([])), A_DAY_S).late == late
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,15 @@ def test_several_results_that_wait_for_seconds_are_told(
 ) -> None:
     """A bucket that hangs ends no request for half a minute; one result alone may be tried again."""
     buy(session, count, age_s)
-    slow = slow_copies(read_overview(session, CallSettings([])), A_DAY_S)
-    assert (slow is not None) == is_slow
-    if slow:
-        assert slow[0] == count
-        assert slow[1] == pytest.approx(age_s, abs=scaled(2))
+    unsaved = unsaved_results(read_overview(session, CallSettings([])), A_DAY_S)
+    assert unsaved.are_slow == is_slow
+    assert unsaved.count == count
+    assert unsaved.age_s == pytest.approx(age_s, abs=scaled(2))
+
+
+def test_none_is_neither_late_nor_slow(session: Session) -> None:
+    unsaved = unsaved_results(read_overview(session, CallSettings([])), A_DAY_S)
+    assert (unsaved.count, unsaved.late, unsaved.are_slow) == (0, 0, False)
 
 
 def buy(session: Session, count: int, age_s: float) -> None:

@@ -108,6 +108,12 @@ PROBLEM_TYPES = {
         "Nothing unexpected came for the job",
         "Nothing; its cutout, if there is one, is at its `result`.",
     ),
+    "unexpected-no-picture": ProblemType(
+        HTTPStatus.CONFLICT,
+        "What came for the job is no picture",
+        "`GET /v1/jobs/{job_id}/unexpected` shows it; `POST /v1/jobs/{job_id}/retry` requests the result"
+        " again while it lives, and calls again after that; or cancel the job.",
+    ),
     "wrong-state": ProblemType(
         HTTPStatus.CONFLICT,
         "The state of the job or batch does not allow this",

@@ -30,6 +30,7 @@ class AsyncJobs(AsyncResource):
     cancel = AsyncMethod(jobs.cancel)
     retry = AsyncMethod(jobs.retry)
     release = AsyncMethod(jobs.release)
+    accept = AsyncMethod(jobs.accept)
     retry_outputs = AsyncMethod(jobs.retry_outputs)
     delete = AsyncMethod(jobs.delete)
     download = AsyncMethod(jobs.download)

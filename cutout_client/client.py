@@ -30,6 +30,7 @@ class Jobs(Resource):
     cancel = Method(jobs.cancel)
     retry = Method(jobs.retry)
     release = Method(jobs.release)
+    accept = Method(jobs.accept)
     retry_outputs = Method(jobs.retry_outputs)
     delete = Method(jobs.delete)
     download = Method(jobs.download)

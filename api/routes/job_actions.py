@@ -1,4 +1,4 @@
-"""Actions on one job: cancel, retry, release, delete."""
+"""Actions on one job: cancel, retry, release, accept, delete."""
 
 import uuid
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from api.openapi import changes_what_was_seen
 from api.openapi_headers import answer_headers
 from api.problems import ProblemError
 from api.router import v1_router
-from api.routes.jobs import own_job, require_job_match, view_for
+from api.routes.jobs import locked_job, nothing_unexpected, own_job, require_job_match, view_for
 from api.schemas import JobView
 from api.schemas.deletion_views import DeletionView, view_deletion
 from cutout import queue
@@ -32,10 +32,14 @@ from cutout.models.database import Database
 from cutout.producers.quotas import take_quota
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.status.job_view import JobSnapshot
+from cutout.storage.unexpected_bytes import Unexpected
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
 
 NOT_NOW = changes_what_was_seen("wrong-state", "needs-approval")
+
+# Where an accepted picture is on its way to the cutout, or is it.
+ACCEPTED = (State.QUEUED, State.RUNNING, State.SUCCEEDED)
 
 Action = Callable[[Database, Asked, uuid.UUID], bool]
 
@@ -75,6 +79,36 @@ def release(
     """Put a job that is held back in the queue, with all its tries; called again it costs again."""
     require_job_match(request, session, job_id, producer_id)
     return view_for(_act(request, session, job_id, actions.release_job, (State.HELD,)), producer_id, pace)
+
+
+@router.post(
+    "/accept",
+    openapi_extra=changes_what_was_seen("wrong-state", "nothing-unexpected", "unexpected-no-picture"),
+)
+def accept(
+    job_id: uuid.UUID, request: Request, session: IdempotentSession, producer_id: ProducerId, pace: Pace
+) -> JobView:
+    """Make the unexpected picture of a job that is held for it its cutout. One that is accepted stays so.
+
+    It is paid for: no call is made. Look at it first, at the `url` of `unexpected`; with `If-Match` it is
+    accepted only if nothing else came since.
+    """
+    require_job_match(request, session, job_id, producer_id)
+    job = locked_job(session, job_id, producer_id)
+    found = Unexpected.of(job.unexpected)
+    if found is None:
+        raise nothing_unexpected(job_id)
+    if not found.is_picture:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "unexpected-no-picture",
+            f"what came for the job {job_id} is {found.media_type} without a size in pixels",
+        )
+    if not actions.accept_job(session, asked_by(request), job_id, found):
+        if not found.accepted or job.state not in ACCEPTED:
+            raise _not_now(job_id, job.state, (State.HELD,))
+        return view_for(job, producer_id, pace)
+    return view_for(own_job(session, job_id, producer_id), producer_id, pace)
 
 
 @router.post("/retry-outputs", openapi_extra=changes_what_was_seen("wrong-state"))

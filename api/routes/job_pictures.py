@@ -12,7 +12,7 @@ from api.dependencies import ProducerId, ServicesDep, Transaction
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
-from api.routes.jobs import LINK_SECONDS, own_job
+from api.routes.jobs import LINK_SECONDS, nothing_unexpected, own_job
 from api.services import Services
 from cutout.enums import OutputState, State
 from cutout.status.job_view import JobSnapshot
@@ -88,9 +88,7 @@ def get_unexpected(
     """Redirect to the unexpected bytes of a paid call, by a link good for five minutes."""
     found = Unexpected.of(own_job(session, job_id, producer_id).unexpected)
     if found is None:
-        raise ProblemError(
-            HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
-        )
+        raise nothing_unexpected(job_id)
     return _redirect(services, found.key, found.media_type)
 
 

@@ -233,10 +233,22 @@ def require_job_match(request: Request, session: Session, job_id: uuid.UUID, pro
     """
     if "if-match" not in request.headers:
         return
+    job = locked_job(session, job_id, producer_id)
+    require_match(request, etag=etag_of_job(view_job(job)))
+
+
+def locked_job(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID) -> JobSnapshot:
+    """The producer's job, which nobody else changes until the transaction ends; raises a problem 404."""
     session.execute(
         select(Job.id).where(Job.id == job_id, Job.producer_id == producer_id).with_for_update()
     ).first()
-    require_match(request, etag=etag_of_job(view_job(own_job(session, job_id, producer_id))))
+    return own_job(session, job_id, producer_id)
+
+
+def nothing_unexpected(job_id: uuid.UUID) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
+    )
 
 
 async def _look(services: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> JobSnapshot:

@@ -391,6 +391,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/{job_id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept
+         * @description Make the unexpected picture of a job that is held for it its cutout. One that is accepted stays so.
+         *
+         *     It is paid for: no call is made. Look at it first, at the `url` of `unexpected`; with `If-Match` it is
+         *     accepted only if nothing else came since.
+         */
+        post: operations["accept_v1_jobs__job_id__accept_post"];
+        delete?: never;
+        /**
+         * Options
+         * @description The methods of the address, in the header `Allow`. It needs no key.
+         */
+        options: operations["options_v1_jobs_job_id_accept"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{job_id}/retry-outputs": {
         parameters: {
             query?: never;
@@ -8124,6 +8151,235 @@ export interface operations {
         };
     };
     options_v1_jobs_job_id_release: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The methods are in `Allow` */
+            204: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    accept_v1_jobs__job_id__accept_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description ETags, one of which what you change must still have; else 412 `changed-meanwhile`
+                 * @example *
+                 */
+                "If-Match"?: string;
+                /**
+                 * @description Makes it safe to send the request again: within 24 hours the same key and request have the same answer, with the header `Idempotent-Replayed: true`, and no other effect. A JSON body is the same whatever its blanks and the order of its members.
+                 * @example 1e1f3c4e-7d0a-4d43-9d5c-2f4f3a1f0f5b
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    "Idempotent-Replayed": components["headers"]["Idempotent-Replayed"];
+                    "Idempotent-First-Date": components["headers"]["Idempotent-First-Date"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+            /** @description `no-key`: The request bears no API key; `wrong-key`: The API key is unknown, revoked or expired */
+            401: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `operator-key`: The API key is an operator's; `producer-suspended`: The producer is suspended; `scope-missing`: The API key may not do this */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unknown-job`: You have no such job */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-acceptable`: The answer has no form that the request accepts */
+            406: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `idempotency-key-in-use`: The same request is being carried out at this moment; `wrong-state`: The state of the job or batch does not allow this; `nothing-unexpected`: Nothing unexpected came for the job; `unexpected-no-picture`: What came for the job is no picture */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `changed-meanwhile`: What you want to change is not as you saw it */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported-media-type`: The body is of a kind that is not taken here */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-request`: The request does not fit its schema; `invalid-idempotency-key`: The Idempotency-Key cannot be used; `idempotency-key-reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate-limited`: The API key sends too many requests; `too-many-wrong-keys`: Too many API keys that are unknown were tried; `too-many-at-once`: The producer has too many requests of this kind under way */
+            429: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `internal-error`: Unexpected error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `busy`: The API has too many requests of this kind under way; `database-unavailable`: The database does not answer in time; `storage-unavailable`: The bucket does not do as asked */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Cutout-Key-Expires": components["headers"]["Cutout-Key-Expires"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Key": components["headers"]["Idempotency-Key"];
+                    Vary: components["headers"]["Vary"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    options_v1_jobs_job_id_accept: {
         parameters: {
             query?: never;
             header?: never;

@@ -10,6 +10,7 @@ from cutout.enums import FINAL_STATES, OutputState, State
 from cutout.models import Job
 from cutout.status.explain_outputs import OutputExplanation, again
 from cutout.status.explanation import Explanation
+from cutout.storage.unexpected_bytes import CODE, Unexpected
 
 # Reasons that stop the jobs of all producers, which only the operator can remove.
 OPERATORS_TASK = "nothing for you to do; jobs continue by themselves once the operator has fixed it"
@@ -65,8 +66,16 @@ def _remedy(job: Job, found: Explanation) -> str | None:
         case _, State.FAILED:
             return f"fix the cause, then `POST {job_path}/retry`"
         case _, State.HELD:
-            return f"`POST {job_path}/retry` releases it, `POST {job_path}/cancel` cancels it"
+            return _of_held(job, job_path)
     return None
+
+
+def _of_held(job: Job, job_path: str) -> str:
+    remedy = f"`POST {job_path}/retry` releases it, `POST {job_path}/cancel` cancels it"
+    found = Unexpected.of(job.unexpected)
+    if job.code == CODE and found is not None and found.is_picture:
+        return f"`POST {job_path}/accept` makes what came its cutout, {remedy}"
+    return remedy
 
 
 # Settings, operators' commands, files and objects of this installation.

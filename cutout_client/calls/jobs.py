@@ -29,6 +29,7 @@ DELETE = Route("DELETE", "/v1/jobs/{job_id}", view(Deletion))
 CANCEL = Route("POST", "/v1/jobs/{job_id}/cancel", view(Job))
 RETRY = Route("POST", "/v1/jobs/{job_id}/retry", view(Job))
 RELEASE = Route("POST", "/v1/jobs/{job_id}/release", view(Job))
+ACCEPT = Route("POST", "/v1/jobs/{job_id}/accept", view(Job))
 RETRY_OUTPUTS = Route("POST", "/v1/jobs/{job_id}/retry-outputs", view(Job))
 EXPLANATION = Route("GET", "/v1/jobs/{job_id}/explanation", view(Explanation))
 RESULT = redirect("/v1/jobs/{job_id}/result")
@@ -110,6 +111,11 @@ def retry(job_id: str, *, if_match: str | None = None, idempotency_key: str | No
 def release(job_id: str, *, if_match: str | None = None, idempotency_key: str | None = None) -> Flow[Job]:
     """Queue a job that is held again; called again it costs again."""
     return RELEASE.ask(job_id, if_match=if_match, idempotency_key=idempotency_key)
+
+
+def accept(job_id: str, *, if_match: str | None = None, idempotency_key: str | None = None) -> Flow[Job]:
+    """Make the unexpected picture of a held job its cutout, for no credit; look at it first."""
+    return ACCEPT.ask(job_id, if_match=if_match, idempotency_key=idempotency_key)
 
 
 def retry_outputs(

@@ -120,7 +120,7 @@ class TestOneJob:
             told = problem_of(shop.post(f"/v1/jobs/{ids['held']}/{action}"), 409)
             assert told["type"] == "urn:cutout:problem:needs-approval"
 
-    @pytest.mark.parametrize("action", ["cancel", "retry", "release", ""])
+    @pytest.mark.parametrize("action", ["cancel", "retry", "release", "accept", ""])
     def test_of_another_producer_is_not_there(
         self, shop: httpx.Client, engine: Engine, ids: dict[str, str], action: str
     ) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import AttemptOutcome
+from cutout.enums import AttemptOutcome, Scope
+from cutout.producers.api_keys import make_key
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, StoredObject, Succeeded
 from cutout.storage import Bucket
@@ -46,6 +47,8 @@ def surprised(engine: Engine, bucket: Bucket) -> Callable[[Outcome], uuid.UUID]:
 
 
 HELD = Hold(CODE, "it has no alpha")
+CANCELLED = "state = 'cancelled', finished_at = now(), code = NULL, message = NULL"
+ACCEPTED = '{"accepted": true}'
 
 
 class TestAnUnexpectedResult:
@@ -107,6 +110,87 @@ class TestAnUnexpectedResult:
         """Objects go only when that is asked for."""
         shop.delete(f"/v1/jobs/{surprised(Fail('X', 'y'))}").raise_for_status()
         assert len(bucket.keys("unexpected/")) == 2
+
+
+class TestAnUnexpectedPicture:
+    def test_is_made_the_cutout_without_a_call(
+        self, shop: httpx.Client, engine: Engine, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """The copy is next; asked for again, with or without a key of its own, it stays so: one row."""
+        path = f"/v1/jobs/{surprised(HELD)}/accept"
+        view = shop.post(path).raise_for_status().json()
+        assert (view["state"], view["error"], view["unexpected"]["accepted"]) == ("queued", None, True)
+        again = shop.post(path).raise_for_status()
+        assert (again.json(), "replayed" in str(again.headers).lower()) == (view, False)
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT kind, actor_role, credits FROM actions")).all()
+            step = connection.execute(text("SELECT step FROM jobs")).scalar_one()
+        assert [tuple(row) for row in rows] == [("accept_job", "producer", None)]
+        assert step == "copy"
+
+    def test_is_accepted_as_it_was_looked_at(
+        self, shop: httpx.Client, engine: Engine, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """Under `If-Match` another one that came since is not."""
+        path = f"/v1/jobs/{surprised(HELD)}"
+        etag = shop.get(path).headers["etag"]
+        with engine.begin() as connection:
+            other = '{"sha256": "ef", "size_bytes": 3}'
+            connection.execute(text("UPDATE jobs SET unexpected = unexpected || :other"), {"other": other})
+        told = problem_of(shop.post(f"{path}/accept", headers={"If-Match": etag}), 412)
+        assert told["type"].endswith(":changed-meanwhile")
+        now = shop.get(path).headers["etag"]
+        assert shop.post(f"{path}/accept", headers={"If-Match": now}).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            ("unexpected = NULL", "nothing-unexpected"),
+            ("unexpected = unexpected - 'width'", "unexpected-no-picture"),
+            ("state = 'failed', finished_at = now()", "wrong-state"),
+            (f"{CANCELLED}, unexpected = unexpected || '{ACCEPTED}'", "wrong-state"),
+            ("state = 'queued', queue_state = 'ready', code = NULL, message = NULL", "wrong-state"),
+        ],
+    )
+    def test_is_refused_where_there_is_nothing_to_accept(
+        self,
+        shop: httpx.Client,
+        engine: Engine,
+        surprised: Callable[[Outcome], uuid.UUID],
+        change: str,
+        kind: str,
+    ) -> None:
+        """Nothing came, what came is no picture, or the job is not held for it; no row."""
+        job_id = surprised(HELD)
+        with engine.begin() as connection:
+            connection.execute(text(f"UPDATE jobs SET {change}"))  # noqa: S608 - a text of this test
+        told = problem_of(shop.post(f"/v1/jobs/{job_id}/accept"), 409)
+        assert told["type"] == f"urn:cutout:problem:{kind}"
+        assert str(job_id) in told["detail"]
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM actions")).scalar_one() == 0
+
+    def test_is_accepted_by_a_key_that_may_enqueue(
+        self, shop: httpx.Client, engine: Engine, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """As on the console; one that reads may not, and of another producer there is none."""
+        path = f"/v1/jobs/{surprised(HELD)}/accept"
+        problem_of(shop.post(path, headers=key_for(engine, "other")), 404)
+        with Session(engine) as session, session.begin():
+            keys = [
+                make_key(session, producer_of(engine), scope, scopes=[scope])[1]
+                for scope in (Scope.READ, Scope.ENQUEUE)
+            ]
+        asked = [shop.post(path, headers={"Authorization": f"Bearer {key}"}) for key in keys]
+        assert [answer.status_code for answer in asked] == [403, 200]
+
+    def test_is_offered_in_the_explanation(
+        self, shop: httpx.Client, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """As the first remedy."""
+        job_id = surprised(HELD)
+        remedy = shop.get(f"/v1/jobs/{job_id}/explanation").json()["remedy"]
+        assert remedy.startswith(f"`POST /v1/jobs/{job_id}/accept` makes what came its cutout")
 
 
 class TestAWarning:

@@ -67,6 +67,8 @@ def test_a_job_is_changed_explained_and_deleted(cutout: Client, engine: Engine) 
     for act in (cutout.jobs.retry, cutout.jobs.release):
         with pytest.raises(cutout_client.ConflictError, match="wrong-state"):
             act(job.id)
+    with pytest.raises(cutout_client.ConflictError, match="nothing-unexpected"):
+        cutout.jobs.accept(job.id)
     assert cutout.jobs.retry_outputs(job.id).state == "cancelled"
     deletion = cutout.jobs.delete(job.id, objects=True)
     assert (deletion.id, "job" in {part.what for part in deletion.removed}) == (job.id, True)

@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ from cutout.producers.producers import create_producer
 from cutout.queue.attempts.outcomes import Fail, Hold
 from cutout.settings import Settings
 from cutout.storage import Bucket
+from cutout.storage.unexpected_bytes import Unexpected
 from tests.api.conftest import serve
 from tests.support.fates import DONE, Fates, make_batch
 from tests.support.steps import SOURCE
@@ -30,6 +31,7 @@ PLAN = {"already_bought": 1, "same_picture": 0, "calls": 2, "missing": 0}
 UNKNOWN = str(uuid.UUID(int=7))
 SCHEDULE = {"name": "nightly", "manifest_url": "https://shop.example/a.csv", "cron": "0 1 * * *"}
 ENDPOINT = {"url": "https://shop.example/hook?token=hidden", "events": ["batch.finished"]}
+CAME = Unexpected("unexpected/x.png", "it has no alpha", "ab", "image/png", "png", 9, 60, 40)
 MERGE = {"Content-Type": "application/merge-patch+json"}
 # It adds a job, whose own row tells by whom and when: a second one would double what the hot path writes.
 ENQUEUES = {("POST", "/v1/jobs")}
@@ -172,6 +174,17 @@ def failed_output(shop: Shop) -> Request:
     return Request(f"/v1/jobs/{job_id}/retry-outputs", K.RETRY_JOB_OUTPUTS, S.JOB)
 
 
+def unexpected(shop: Shop) -> Request:
+    job_id = shop.job("held")
+    scalar(
+        shop.engine,
+        "UPDATE jobs SET unexpected = CAST(:found AS jsonb) WHERE id = :id RETURNING 1",
+        found=json.dumps(asdict(CAME)),
+        id=job_id,
+    )
+    return Request(f"/v1/jobs/{job_id}/accept", K.ACCEPT_JOB, S.JOB)
+
+
 BATCH, JOB, SCHED = "/v1/batches/{batch_id}", "/v1/jobs/{job_id}", "/v1/schedules/{schedule_id}"
 HOOK = "/v1/webhooks/endpoints/{endpoint_id}"
 REQUESTS: dict[tuple[str, str], Prepare] = {
@@ -198,6 +211,7 @@ REQUESTS: dict[tuple[str, str], Prepare] = {
     ("POST", f"{JOB}/cancel"): of_job(K.CANCEL_JOB, "/cancel", "queued"),
     ("POST", f"{JOB}/retry"): of_job(K.RETRY_JOB, "/retry", "failed"),
     ("POST", f"{JOB}/release"): of_job(K.RELEASE_JOB, "/release", "held"),
+    ("POST", f"{JOB}/accept"): unexpected,
     ("POST", f"{JOB}/retry-outputs"): failed_output,
     ("DELETE", JOB): of_job(K.DELETE_JOB, "", "failed"),
     ("POST", "/v1/schedules"): lambda _: Request(

@@ -17,7 +17,7 @@ from console.cookies import require_private, session_token
 from console.cross_site import SAFE, require_same_origin
 from console.faults import PageError, SignedOutError
 from console.pages import FRAGMENT, answer_headers, problem_page
-from console.templates import with_query
+from console.templates import address_with
 from cutout.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def _signed_out(request: Request) -> Response:
         # A link on another site: the browser keeps the cookie back until a page of ours asks.
         return _ask_again(request)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(str(with_query(SIGN_IN, next=here)), status_code=HTTPStatus.SEE_OTHER)
+    return RedirectResponse(address_with(SIGN_IN, next=here), status_code=HTTPStatus.SEE_OTHER)
 
 
 def _ask_again(request: Request) -> Response:

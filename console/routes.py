@@ -27,8 +27,8 @@ from console.screens import (
     schedules,
     search,
     system,
-    trouble,
 )
+from console.screens.trouble import given_up_webhooks, held_jobs, results_at_risk, trouble
 from cutout.producers.sessions import token_hash
 
 LONGEST_SHOWN = 100
@@ -43,6 +43,9 @@ SCREENS = (
     downloads,
     job,
     trouble,
+    held_jobs,
+    results_at_risk,
+    given_up_webhooks,
     failed,
     schedules,
     money,

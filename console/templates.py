@@ -151,7 +151,12 @@ def size(value: int | None) -> str:
     return f"{value} B"
 
 
-def with_query(path: str, **fields: Any) -> Markup:
-    """An address with these fields, without those that are empty."""
+def address_with(address: str, **fields: Any) -> str:
+    """The address with these fields added, without those that are empty."""
     given = [(name, str(value)) for name, value in fields.items() if value not in (None, "")]
-    return escape(f"{path}?{urlencode(given)}" if given else path)
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(given)}" if given else address
+
+
+def with_query(address: str, **fields: Any) -> Markup:
+    """The same as text of a page."""
+    return escape(address_with(address, **fields))

@@ -16,7 +16,7 @@ from console.console import Console, console_of
 from console.faults import PageError, not_found
 from console.pages import answer_headers, viewer_of
 from console.small_form import small_form
-from console.templates import with_query
+from console.templates import address_with
 from console.viewer import Right, Viewer
 from cutout.actions import Asked, ReasonError, RightMissingError
 from cutout.actions.quotes import QuoteError
@@ -125,7 +125,7 @@ async def carry_out(request: Request, right: Right, act: Act) -> Response:
     except REFUSALS as error:
         said = str(error) if viewer.is_operator else text_for_producer(str(error))
         raise refused(f"{_sentence(said)} Nothing was done.") from None
-    href = str(with_query(done.href, did=done.action_id))
+    href = address_with(done.href, did=done.action_id)
     if wants_json(request):
         undo = f"/console/actions/{done.action_id}/undo" if undoable else None
         headers = {**answer_headers(console), "Cache-Control": "no-store"}

@@ -14,7 +14,7 @@ from console.faults import not_found
 from console.pages import viewer_of
 from console.screens.router import screen_router
 from console.small_form import small_form
-from console.templates import with_query
+from console.templates import address_with
 from console.viewer import Right, Viewer
 from cutout.actions.endpoints import replay_delivery, replay_given_up
 from cutout.enums import DeliveryState
@@ -76,7 +76,7 @@ async def ask_replay_all(request: Request) -> Confirmation:
         lines.append(f"These are the oldest {MOST_AT_ONCE:,}.")
     of = given.get("producer", "") if viewer.is_operator else ""
     fields = {"producer": of, "messages": str(len(ids)), "last": str(ids[-1])}
-    back = str(with_query(GIVEN_UP, producer=of or None))
+    back = address_with(GIVEN_UP, producer=of or None)
     return Confirmation(
         f"Send {number} again?", lines, f"{GIVEN_UP}/replay", f"Send {number} again", back, fields
     )

@@ -15,6 +15,8 @@ from console.console import console_of
 from console.faults import not_found
 from console.pages import viewer_of
 from console.screens.router import screen_router
+from console.small_form import small_form
+from console.templates import address_with
 from console.viewer import Right, Viewer
 from cutout.actions.jobs import accept_job, cancel_job, release_job, retry_job
 from cutout.enums import FINAL_STATES, State
@@ -30,6 +32,7 @@ router = screen_router()
 
 # The name of what came among the files of a job.
 UNEXPECTED = "unexpected"
+HELD_JOBS = "/console/trouble/held"
 UNDER_WAY = (State.QUEUED, State.RUNNING)
 
 
@@ -60,8 +63,12 @@ class JobNow:
     @property
     def acceptable(self) -> Unexpected | None:
         """The unexpected result that a person may accept as the cutout."""
-        found = self.unexpected
-        return found if found is not None and found.is_picture and self.state is State.HELD else None
+        return acceptable(self.state, self.unexpected)
+
+
+def acceptable(state: State, found: Unexpected | None) -> Unexpected | None:
+    """The unexpected result of a job in this state, if a person may accept it as the cutout."""
+    return found if found is not None and found.is_picture and state is State.HELD else None
 
 
 def read_job_now(
@@ -129,7 +136,7 @@ def accept(sent: Sent) -> Done:
         raise stale("Another result came for it than the page showed")
     if not accept_job(sent.session, sent.asked, job_id, job.acceptable):
         raise stale("It is not held any more")
-    return Done(_page(job_id), subject_id=job_id)
+    return Done(_after(sent.text("back"), job_id, job), subject_id=job_id)
 
 
 async def ask_retry(request: Request) -> Confirmation:
@@ -180,12 +187,13 @@ async def ask_accept(request: Request) -> Confirmation:
         f"{size}.",
         "It is paid for, and becomes the cutout of the job as it is: no call is made, and no credit spent.",
     )
-    page = _page(job_id)
-    fields = {"seen": job.seen, "result": found.sha256}
+    given = request.query_params if request.method == "GET" else await small_form(request)
+    page, back = _page(job_id), given.get("back", "")
+    fields = {"seen": job.seen, "result": found.sha256, "back": back if back == HELD_JOBS else ""}
     button = "Accept it: no credit"
     look = f"{page}/files/{UNEXPECTED}", "Look at it first"
-    title = f"Accept what came for {job.name}?"
-    return Confirmation(title, lines, f"{page}/accept", button, page, fields, look=look)
+    title, after = f"Accept what came for {job.name}?", _after(back, job_id, job)
+    return Confirmation(title, lines, f"{page}/accept", button, after, fields, look=look)
 
 
 async def _find(request: Request) -> tuple[uuid.UUID, JobNow]:
@@ -221,6 +229,11 @@ def _seen(row: Row[Any], state: State) -> str:
 
 def _page(job_id: uuid.UUID) -> str:
     return f"/console/jobs/{job_id}"
+
+
+def _after(back: str, job_id: uuid.UUID, job: JobNow) -> str:
+    """The page that a form leads to: that of the job, or the list of those held for the same reason."""
+    return address_with(HELD_JOBS, code=job.code) if back == HELD_JOBS else _page(job_id)
 
 
 OF_A_JOB = "/console/jobs/{job_id}"

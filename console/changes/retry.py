@@ -24,7 +24,7 @@ from console.console import console_of
 from console.pages import viewer_of
 from console.screens.router import screen_router
 from console.small_form import small_form
-from console.templates import with_query
+from console.templates import address_with
 from console.viewer import Right, Viewer
 from cutout.actions.quotes import QUOTE_SECONDS, RetryQuote, accept_retry, quote_retry
 from cutout.models import QUOTES
@@ -43,8 +43,8 @@ async def freeze_price(batch_id: uuid.UUID, request: Request) -> Response:
     viewer_of(request).require(Right.OPERATE)
     code = (await small_form(request)).get("code", "")
     quote = await _quote(request, batch_id, _codes(code))
-    address = with_query(f"/console/batches/{batch_id}/retry", quote=quote.id)
-    return RedirectResponse(str(address), status_code=HTTPStatus.SEE_OTHER)
+    address = address_with(f"/console/batches/{batch_id}/retry", quote=quote.id)
+    return RedirectResponse(address, status_code=HTTPStatus.SEE_OTHER)
 
 
 @router.get("/console/batches/{batch_id}/retry")

@@ -187,5 +187,7 @@ def tab(open_tab: Callable[..., Tab]) -> Tab:
 
 def barriers(page: Page) -> list[str]:
     """Faults that axe finds in the page as it is, each with its element."""
+    # What still fades in has less contrast than it will have.
+    page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished))")
     found = Axe().run(page).response["violations"]
     return [f"{each['id']}: {node['html'][:120]}" for each in found for node in each["nodes"]]

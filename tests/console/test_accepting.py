@@ -1,5 +1,6 @@
 """Acceptance of what came unexpectedly, from the job's page: no call, only what was shown, and recorded."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,6 +59,34 @@ def test_what_came_becomes_the_cutout_without_a_call(site: Site, ana: httpx.Clie
     assert f"{page}/accept" not in ana.get(page).text
 
 
+def test_it_is_accepted_from_the_list_of_trouble(site: Site, ana: httpx.Client, page: str) -> None:
+    """The list says who is acceptable, and is where one is led back to, for the next one."""
+    site.make_batch("autumn", ["B"])
+    site.execute(f"{CAME} WHERE external_id = 'B'", found=PAGE)
+    listed = "/console/trouble/held?code=RESULT_UNEXPECTED"
+    button = f"{page}/accept?back=%2Fconsole%2Ftrouble%2Fheld"
+    shown = ana.get(listed).text
+    assert re.findall(r'href="([^"]+)" data-dialog>Accept what came: no credit', shown) == [button]
+    asked = ana.get(button).text
+    assert f'href="{listed}" data-close' in asked
+    sent = fields(asked, f"{page}/accept")
+    done = ana.post(f"{page}/accept", data=sent)
+    assert done.headers["Location"].startswith(f"{listed}&did=")
+    after = ana.get(done.headers["Location"]).text
+    assert "Accepted: what came becomes its cutout, without a call." in after
+    assert button not in after
+    assert [row.kind for row in actions(site)] == ["accept_job"]
+    refused = ana.post(f"{page}/accept", data=sent)
+    assert refused.status_code == 409
+
+
+def test_the_list_leads_nowhere_else(site: Site, ana: httpx.Client, page: str) -> None:
+    """Another address in the form is as none."""
+    form = fields(ana.get(f"{page}/accept?back=https://evil.example").text, f"{page}/accept")
+    done = ana.post(f"{page}/accept", data=form | {"back": "//evil.example"})
+    assert done.headers["Location"].startswith(f"{page}?did=")
+
+
 def test_two_at_once_accept_it_once(site: Site, ana: httpx.Client, page: str) -> None:
     form = fields(ana.get(f"{page}/accept").text, f"{page}/accept")
     with ThreadPoolExecutor(4) as pool:
@@ -98,6 +127,7 @@ def test_it_is_of_those_who_may(site: Site, page: str) -> None:
         form = fields(ana.get(f"{page}/accept").text, f"{page}/accept")
     with operator(site, OperatorScope.VIEW) as ben:
         assert f"{page}/accept" not in ben.get(page).text
+        assert "Accept what came" not in ben.get("/console/trouble/held").text
         assert ben.post(f"{page}/accept", data=form).status_code == 403
     with signed_in(site, site.make_key("other", *Scope)[1]) as other:
         unknown = page.replace(page.rpartition("/")[2], UNKNOWN)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import Site, Tab, barriers
+from tests.console.test_accepting import CAME, PICTURE
 from tests.console.test_buttons import FAILED, HELD, PAID, actions, let
 from tests.console.test_screens import SHAPES
 
@@ -150,7 +151,9 @@ def test_no_question_has_a_barrier(
         f"{batch}/budget?to=200",
         f"{batch}/delete",
     ]
-    screens = ["/console/trouble", "/console/limit", "/console/system", "/console"]
+    site.make_batch("autumn", ["unexpected"])
+    site.execute(f"{CAME} WHERE external_id = 'unexpected'", found=PICTURE)
+    screens = ["/console/trouble", held, "/console/limit", "/console/system", "/console"]
     for address in [*addresses, f"{job}/retry", f"{job}/cancel", job, *screens, batch]:
         page.goto(f"{site.url}{address}")
         assert barriers(page) == [], address

@@ -158,5 +158,5 @@ def address_with(address: str, **fields: Any) -> str:
 
 
 def with_query(address: str, **fields: Any) -> Markup:
-    """The same as text of a page."""
+    """An address with these fields, as text of a page."""
     return escape(address_with(address, **fields))

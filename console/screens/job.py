@@ -1,9 +1,8 @@
 """Job: why it is in its state, its life as one list, its files, and how to get it by a program."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -18,13 +17,13 @@ from console.changes.notice import read_notice
 from console.console import console_of
 from console.faults import not_found
 from console.pages import Asked, screen, viewer_of
+from console.screens.job_life import Event, life_of_call, life_of_delivery, moments_of, own_life
 from console.screens.router import screen_router
 from console.viewer import Right, Viewer
 from console.views import View
-from cutout.enums import AttemptOutcome, DeliveryState, OutputState, State
+from cutout.enums import OutputState, State
 from cutout.models import ATTEMPTS, BATCHES, Job
 from cutout.network.shown_urls import without_secrets
-from cutout.status.action_log import LoggedAction
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain
 from cutout.status.explain_outputs import OutputExplanation, explain_outputs
@@ -32,13 +31,11 @@ from cutout.status.explanation import Explanation
 from cutout.status.job_view import SNAPSHOT, JobSnapshot, job_snapshot
 from cutout.status.producer_texts import for_producer, output_for_producer, text_for_producer
 from cutout.storage.unexpected_bytes import Unexpected
-from cutout.webhooks.job_deliveries import JobDelivery, deliveries_of_job
+from cutout.webhooks.job_deliveries import deliveries_of_job
 
 router = screen_router()
 
 MOST_CALLS = 100
-# Each reads some digests, of up to 200 jobs.
-MOST_MOMENTS = 8
 # Of the job, and of its batch.
 MOST_ACTIONS = 50
 CALLS = (
@@ -55,18 +52,6 @@ CALLS = (
     .order_by(ATTEMPTS.c.number)
     .limit(MOST_CALLS)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A moment of the job's life."""
-
-    at: datetime
-    text: str
-    state: str = ""
-    took_s: float | None = None
-    given_up: uuid.UUID | None = None
-    """A message that was given up, and may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +157,7 @@ def look_at(
         *own_life(found, released_at, viewer),
         *(event for call in calls for event in life_of_call(call, viewer)),
         *(Event(each.requested_at, action_words(each, viewer)) for each in actions),
-        *(event_of_delivery(message, viewer) for message in messages),
+        *(event for message in messages for event in life_of_delivery(message, viewer)),
     ]
     in_order = sorted((each for each in life if each.at >= found.created_at), key=lambda event: event.at)
     return Found(found, batch_name, why, outputs, in_order, now)
@@ -183,64 +168,6 @@ def shown_source(source: str, viewer: Viewer) -> str:
     if not source.startswith("s3://"):
         return without_secrets(source)
     return source if viewer.is_operator else "an uploaded picture"
-
-
-def own_life(job: JobSnapshot, released_at: datetime | None, viewer: Viewer) -> Iterator[Event]:
-    """Events of the job itself, without its calls."""
-    yield Event(job.created_at, "enqueued")
-    if released_at is not None:
-        yield Event(released_at, "released by a person")
-    if job.cancelled_at is not None:
-        yield Event(job.cancelled_at, "cancelled: from here on no call begins")
-    if job.finished_at is not None:
-        reason = job.code or ""
-        if job.message:
-            reason += f": {job.message if viewer.is_operator else text_for_producer(job.message)}"
-        text = f"ended as {job.state}"
-        yield Event(job.finished_at, f"{text}, {reason}" if reason else text, job.state)
-
-
-def life_of_call(call: Any, viewer: Viewer) -> Iterator[Event]:
-    """The beginning of a paid call with its end, and what came of it later."""
-    account = f", account {call.account}" if viewer.is_operator else ""
-    took_s = (call.ended_at - call.begun_at).total_seconds() if call.ended_at else None
-    outcome = str(call.outcome).replace("_", " ") if call.ended_at or call.unknown_at else "out"
-    told = " ".join(str(part) for part in (call.http_status, call.code) if part)
-    text = f"call {call.number}{account}: {outcome}{f' ({told})' if told else ''}"
-    state = State.FAILED if call.outcome == AttemptOutcome.NOT_CHARGED else ""
-    yield Event(call.begun_at, text, state, took_s)
-    if call.unknown_at is not None:
-        yield Event(
-            call.unknown_at, f"call {call.number} given up as unknown: it may have cost a credit", "held"
-        )
-    if call.lost_at is not None:
-        yield Event(call.lost_at, f"the result of call {call.number} expired before it was stored", "failed")
-
-
-def moments_of(job: JobSnapshot, calls: Iterable[Any], actions: Iterable[LoggedAction]) -> set[datetime]:
-    """The moments at which the job may have ended or been held, at most MOST_MOMENTS, the latest ones."""
-    ends = {call.ended_at or call.begun_at for call in calls}
-    ends |= {action.requested_at for action in actions if action.subject_id == job.id}
-    ends |= {moment for moment in (job.created_at, job.finished_at) if moment is not None}
-    return set(sorted(ends)[-MOST_MOMENTS:])
-
-
-def event_of_delivery(message: JobDelivery, viewer: Viewer) -> Event:
-    """A webhook message, at the time when its receiver took it, or when it was made."""
-    text = f"webhook {message.type} to {message.host}"
-    tries = "1 try" if message.tries == 1 else f"{message.tries} tries"
-    error = message.last_error or ""
-    if not viewer.is_operator:
-        error = text_for_producer(error)
-    match message.state:
-        case DeliveryState.DELIVERED:
-            return Event(message.finished_at or message.created_at, f"{text}: {message.last_status}")
-        case DeliveryState.GIVEN_UP:
-            told = f"{text} given up after {tries}: {error}"
-            return Event(message.finished_at or message.created_at, told, "failed", given_up=message.id)
-        case DeliveryState.WAITING:
-            told = f"{text} waits after {tries}" if message.tries else f"{text} is to be sent"
-            return Event(message.created_at, f"{told}: {error}" if error else told)
 
 
 def files_of(job: JobSnapshot) -> Iterator[File]:

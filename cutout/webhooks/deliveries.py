@@ -4,14 +4,24 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import case, func, literal_column, null, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from cutout.enums import DeliveryState
 from cutout.models import DELIVERIES, Delivery, constant
 from cutout.models.database import Database
 
+LAST_END = func.jsonb_build_object(
+    *("state", DELIVERIES.c.state, "at", DELIVERIES.c.finished_at, "tries", DELIVERIES.c.tries),
+    *("status", DELIVERIES.c.last_status, "error", DELIVERIES.c.last_error, "again_at", func.now()),
+)
+NO_ENDS = literal_column("'[]'::jsonb", JSONB)
 AGAIN: dict[str, Any] = {
+    "past_ends": case(
+        (DELIVERIES.c.finished_at.is_(None), DELIVERIES.c.past_ends),
+        else_=func.coalesce(DELIVERIES.c.past_ends, NO_ENDS).op("||")(LAST_END),
+    ),
     "state": constant(DeliveryState.WAITING),
     "finished_at": null(),
     "tries": 0,

@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import ARRAY, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Row, Text, Uuid, bindparam, text
 
 from cutout.enums import DeliveryState
 from cutout.models.database import Database
@@ -15,7 +15,7 @@ from cutout.webhooks.deleted_jobs import first_id_of
 MOST_DELIVERIES = 50
 # Digests of the batch from a moment on: of a batch with several receivers each has one.
 MOST_DIGESTS = 20
-COLUMNS = "id, type, host, state, tries, last_status, last_error, created_at, finished_at"
+COLUMNS = "id, type, host, state, tries, last_status, last_error, created_at, finished_at, past_ends"
 ABOUT_IT = text(f"""
     SELECT {COLUMNS} FROM deliveries
     WHERE type LIKE 'job.%' AND payload::json -> 'data' ->> 'id' = :job
@@ -41,6 +41,24 @@ IN_DIGESTS = text(f"""
 
 
 @dataclass(frozen=True, slots=True)
+class PastEnd:
+    """An end of a message, after which it was sent again at `again_at`."""
+
+    state: DeliveryState
+    at: datetime
+    tries: int
+    status: int | None
+    error: str | None
+    again_at: datetime
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Self:
+        """Build from a value of the column."""
+        times = {name: datetime.fromisoformat(stored[name]) for name in ("at", "again_at")}
+        return cls(**stored | times | {"state": DeliveryState(stored["state"])})
+
+
+@dataclass(frozen=True, slots=True)
 class JobDelivery:
     """A message that tells of a job, and what became of it."""
 
@@ -53,6 +71,7 @@ class JobDelivery:
     last_error: str | None
     created_at: datetime
     finished_at: datetime | None
+    past_ends: tuple[PastEnd, ...]
 
 
 def deliveries_of_job(
@@ -72,4 +91,11 @@ def deliveries_of_job(
     if batch_id is not None and moments:
         asked |= {"batch": str(batch_id), "since": [first_id_of(each) for each in moments]}
         found += database.execute(IN_DIGESTS, asked)
-    return [JobDelivery(row.id, row.type, row.host, DeliveryState(row.state), *row[4:]) for row in found]
+    return [_of(row) for row in found]
+
+
+def _of(row: Row[*tuple[Any, ...]]) -> JobDelivery:
+    fields: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - a public name
+    fields["state"] = DeliveryState(row.state)
+    fields["past_ends"] = tuple(PastEnd.of(each) for each in row.past_ends or ())
+    return JobDelivery(**fields)

@@ -1,6 +1,7 @@
 """Webhooks that were given up are sent again from a page; a job's life shows what was sent about it."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,9 @@ MESSAGE = (
     " CASE :state WHEN 'given_up' THEN 'the server answered 500' END,"
     " CASE :state WHEN 'waiting' THEN NULL ELSE now() END, 9) RETURNING id"
 )
+GIVEN_UP_AGAIN = "UPDATE deliveries SET finished_at = now(), tries = 3, state = 'given_up', last_error = :why"
+TAKEN = "UPDATE deliveries SET finished_at = now(), tries = 3, state = 'delivered', last_status = 204"
+SECRET = "see CUTOUT_SOURCE_PRIVATE_HOSTS"
 WEBHOOKS = "/console/trouble/webhooks"
 ALL = f"{WEBHOOKS}/replay"
 
@@ -172,7 +176,30 @@ class TestLife:
         after = told(ana.get(done.headers["Location"]))
         assert "It is sent again." in after
         assert "webhook jobs.digest to hooks.example is to be sent" in after
+        again = "webhook jobs.digest to hooks.example sent again"
+        assert after.index(digested) < after.index(again)
         assert [row.actor for row in actions(site)] == ["ana"]
+
+    def test_of_a_job_keeps_each_end_of_a_message(self, site: Site, ana: httpx.Client) -> None:
+        """Given up twice and sent again twice, then taken; the errors as each viewer may read them."""
+        site.make_batch("spring", ["A"])
+        job_id = site.scalar("SELECT id FROM jobs")
+        site.execute("DELETE FROM deliveries")
+        sent = message(site, "job.failed", {"id": str(job_id)})
+        page = f"/console/jobs/{job_id}"
+        again = f"/console/deliveries/{sent}/replay"
+        assert press(ana, page, again).is_redirect
+        site.execute(GIVEN_UP_AGAIN, why=SECRET)
+        assert press(ana, page, again).is_redirect
+        site.execute(TAKEN)
+        shown = told(ana.get(page))
+        about = "webhook job.failed to hooks.example"
+        events = re.findall(rf"{about} ?((?:given up after|sent again)[^:]*|: 204)", shown)
+        assert [each.split(" ")[0] for each in events] == ["given", "sent", "given", "sent", ":"]
+        assert SECRET in shown
+        with signed_in(site, site.key) as shop:
+            hers = told(shop.get(page))
+        assert (hers.count(f"{about} given up"), SECRET in hers) == (2, False)
 
     def test_of_a_job_offers_no_button_to_who_only_looks(self, site: Site) -> None:
         site.make_batch("spring", ["A"])

@@ -63,6 +63,26 @@ class TestReplaying:
         assert fresh is True
         assert (retaken.id, retaken.payload) == (its_id, taken.payload)
 
+    def test_keeps_the_ends_before_it(self, session: Session) -> None:
+        """Each with its tries, its answer or error, and when it was sent again; a wait is no end."""
+        its_id = announced(session)
+        assert replay(session, its_id)
+        for status in (500, 204):
+            taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
+            assert taken is not None
+            if status == 500:
+                failed(session.connection(), taken, "refused", status=status, delay=None)
+            else:
+                delivered(session.connection(), taken, status)
+            assert replay(session, its_id)
+        past = session.get_one(Delivery, its_id, populate_existing=True).past_ends or []
+        assert [(each["state"], each["tries"], each["status"]) for each in past] == [
+            ("given_up", 1, 500),
+            ("delivered", 1, 204),
+        ]
+        assert past[0]["error"] == "refused"
+        assert all(each["at"] <= each["again_at"] for each in past)
+
     def test_voids_the_try_under_way(self, session: Session) -> None:
         """The answer to the try under way is not recorded: the replay came after it."""
         its_id = announced(session)

@@ -28,6 +28,7 @@ from cutout.queue.blocks.pauses import PausedByOperatorError
 from cutout.queue.enqueue import InvalidJobError, JobExistsError
 from cutout.queue.outputs.ask import OtherRecipeError
 from cutout.schedules.schedule_errors import InvalidScheduleError, ScheduleExistsError
+from cutout.schedules.skips import SkippedByOperatorError
 from cutout.storage import StorageError
 
 # What the framework itself refuses; its other statuses are named for what they are.
@@ -60,6 +61,7 @@ def answer_with_problems(app: FastAPI) -> None:
         WeightJustChangedError: _weight_just_changed,
         NotDeletableError: _not_now,
         PausedByOperatorError: _paused_by_operator,
+        SkippedByOperatorError: _skipped_by_operator,
         StorageError: _storage_away,
         RequestValidationError: _invalid_request,
         HTTPException: _refused_by_framework,
@@ -122,6 +124,10 @@ async def _not_now(_: Request, error: Exception) -> JSONResponse:
 
 async def _paused_by_operator(_: Request, error: PausedByOperatorError) -> JSONResponse:
     return problem(HTTPStatus.CONFLICT, "paused-by-operator", str(error))
+
+
+async def _skipped_by_operator(_: Request, error: SkippedByOperatorError) -> JSONResponse:
+    return problem(HTTPStatus.FORBIDDEN, "skipped-by-operator", str(error))
 
 
 async def _invalid_schedule(_: Request, error: InvalidScheduleError) -> JSONResponse:

@@ -139,6 +139,11 @@ PROBLEM_TYPES = {
         "An operator paused this",
         "Ask the operator to let it go on; a producer lifts its own pause alone.",
     ),
+    "skipped-by-operator": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "An operator skipped this run",
+        "Ask the operator to let it start; a producer restores alone what it skipped itself.",
+    ),
     "fired-already": ProblemType(
         HTTPStatus.CONFLICT,
         "A run was fired at this very instant",

@@ -204,7 +204,7 @@ def skip(
     return _renewed(response, session, schedule)
 
 
-@router.post("/{schedule_id}/restore", openapi_extra=changes_what_was_seen())
+@router.post("/{schedule_id}/restore", openapi_extra=changes_what_was_seen("skipped-by-operator"))
 def restore(
     schedule_id: uuid.UUID,
     request: Request,
@@ -212,7 +212,10 @@ def restore(
     producer_id: AdminId,
     response: Response,
 ) -> ScheduleView:
-    """Fire the next run after all, which was to be skipped. Nothing changes if it was not."""
+    """Fire the next run after all, which was to be skipped. Nothing changes if it was not.
+
+    What an operator skipped, an operator lets start.
+    """
     schedule = _locked(request, session, schedule_id, producer_id)
     actions.restore_run(session, asked_by(request), schedule, schedule.next_fire_at)
     return _renewed(response, session, schedule)

@@ -12,8 +12,9 @@ from api.schemas.schedule_requests import ScheduleRequest
 from cutout.enums import AtWindowEnd, CatchUp, Forms, Overlap, ReturnForm, RunState
 from cutout.models import Run, Schedule
 from cutout.network.shown_urls import host_of, without_secrets
-from cutout.schedules.manage import is_next_skipped, is_paused
+from cutout.schedules.manage import is_paused
 from cutout.schedules.missed_runs import Firing
+from cutout.schedules.skips import is_next_skipped
 from cutout.status.producer_texts import text_for_producer
 
 

@@ -908,6 +908,8 @@ export interface paths {
         /**
          * Restore
          * @description Fire the next run after all, which was to be skipped. Nothing changes if it was not.
+         *
+         *     What an operator skipped, an operator lets start.
          */
         post: operations["restore_v1_schedules__schedule_id__restore_post"];
         delete?: never;
@@ -13895,7 +13897,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `operator-key`: The API key is an operator's; `producer-suspended`: The producer is suspended; `scope-missing`: The API key may not do this */
+            /** @description `operator-key`: The API key is an operator's; `producer-suspended`: The producer is suspended; `scope-missing`: The API key may not do this; `skipped-by-operator`: An operator skipped this run */
             403: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];

@@ -27,6 +27,7 @@ from cutout.producers.quotas import QuotaReachedError, count_anew
 from cutout.queue.batch_actions.unfinished import BatchIsEndingError
 from cutout.queue.blocks.pauses import PausedByOperatorError
 from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.schedules.skips import SkippedByOperatorError
 from cutout.status.action_log import ActionFilter, find_actions
 from cutout.status.producer_texts import text_for_producer
 
@@ -119,6 +120,8 @@ async def carry_out(request: Request, right: Right, act: Act) -> Response:
         done, told, undoable = await _changed(console, viewer, begun, act)
     except RightMissingError as error:
         raise PageError(HTTPStatus.FORBIDDEN, _sentence(str(error)), "Ask for a key that has it.") from None
+    except SkippedByOperatorError as error:
+        raise PageError(HTTPStatus.FORBIDDEN, _sentence(str(error)), "Nothing was done.") from None
     except QuotaReachedError as error:
         await _count_anew(console, viewer)
         raise refused(_sentence(str(error)), "Wait until some of the jobs that wait have ended.") from None

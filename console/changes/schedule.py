@@ -17,7 +17,9 @@ from console.screens.router import screen_router
 from console.viewer import Right, Viewer
 from cutout.actions.schedules import pause_schedule, restore_run, resume_schedule, run_schedule, skip_run
 from cutout.models import Schedule
-from cutout.schedules.manage import is_next_skipped, is_paused
+from cutout.queue.blocks.pauses import By
+from cutout.schedules.manage import is_paused
+from cutout.schedules.skips import is_next_skipped, may_restore
 
 router = screen_router()
 
@@ -45,7 +47,8 @@ def skip_press(schedule: Schedule, viewer: Viewer) -> str:
     if schedule.removed_at is not None or is_paused(schedule):
         return ""
     if is_next_skipped(schedule):
-        return "restore" if viewer.may(Right.SPEND) else ""
+        side = By.OPERATOR if viewer.is_operator else By.PRODUCER
+        return "restore" if viewer.may(Right.SPEND) and may_restore(schedule, side) else ""
     return "skip" if viewer.may(pause_right(viewer)) else ""
 
 

@@ -27,9 +27,10 @@ from cutout.enums import RunState
 from cutout.models import PRODUCERS, RUNS, SCHEDULES, Run, Schedule
 from cutout.network.shown_urls import without_secrets
 from cutout.schedules.local_time import reading_at, zone_of
-from cutout.schedules.manage import coming_runs, is_next_skipped, is_paused, latest_runs, listed
+from cutout.schedules.manage import coming_runs, is_paused, latest_runs, listed
 from cutout.schedules.report_publish import folder_of
 from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.schedules.skips import is_next_skipped
 from cutout.status.producer_texts import text_for_producer
 
 router = screen_router()

@@ -12,11 +12,14 @@ from cutout.models import Schedule
 from cutout.producers.action_record import ONE, About, Extent, record
 from cutout.producers.actors import Asked
 from cutout.queue.blocks.pauses import By
-from cutout.schedules import manage
+from cutout.schedules import manage, skips
 from cutout.schedules.definition import NewSchedule
+from cutout.schedules.skips import SkippedByOperatorError
 
 FIRE_AT = "fire_at"
 """Option of a skip: the time for which the run is ordered, as ISO 8601."""
+SIDE = "side"
+"""Option of a pause or skip: whose it is."""
 
 
 def add_schedule(session: Session, asked: Asked, new: NewSchedule) -> Schedule:
@@ -38,7 +41,7 @@ def pause_schedule(session: Session, asked: Asked, schedule: Schedule) -> uuid.U
     if not manage.pause(session, schedule.id, by):
         return None
     about = about_schedule(schedule)
-    return record(session, asked, ActionKind.PAUSE_SCHEDULE, about, options={"side": by})
+    return record(session, asked, ActionKind.PAUSE_SCHEDULE, about, options={SIDE: by})
 
 
 def resume_schedule(
@@ -62,17 +65,26 @@ def resume_schedule(
 
 def skip_run(session: Session, asked: Asked, schedule: Schedule, fire_at: datetime) -> uuid.UUID | None:
     """Skip the next run, which is ordered for `fire_at`; None if it is another one, or skipped already."""
-    if not manage.skip(session, schedule.id, fire_at):
+    by = side_of(asked)
+    if not skips.skip(session, schedule.id, fire_at, by):
         return None
-    options = {FIRE_AT: fire_at.isoformat()}
+    options = {FIRE_AT: fire_at.isoformat(), SIDE: by}
     return record(session, asked, ActionKind.SKIP_RUN, about_schedule(schedule), options=options)
 
 
 def restore_run(session: Session, asked: Asked, schedule: Schedule, fire_at: datetime) -> uuid.UUID | None:
-    """Let the run start that was to be skipped; None if its time has come, or if it is not to be skipped."""
-    if not manage.restore(session, schedule.id, fire_at):
+    """Let the run start that was to be skipped; None if its time has come, or if it is not to be skipped.
+
+    Raises SkippedByOperatorError if a producer asks for it and an operator skipped it.
+    """
+    session.refresh(schedule, with_for_update=True)
+    is_skipped = schedule.skips_at == schedule.next_fire_at == fire_at
+    if is_skipped and not skips.may_restore(schedule, side_of(asked)):
+        raise SkippedByOperatorError(fire_at)
+    of = By.OPERATOR if schedule.skips_by_operator else By.PRODUCER
+    if not skips.restore(session, schedule.id, fire_at, of):
         return None
-    options = {FIRE_AT: fire_at.isoformat()}
+    options = {FIRE_AT: fire_at.isoformat(), SIDE: of}
     extent = _price(schedule.run_budget)
     return record(session, asked, ActionKind.RESTORE_RUN, about_schedule(schedule), extent, options=options)
 

@@ -9,15 +9,15 @@ from sqlalchemy import Row, Table, func, null, select, update
 from sqlalchemy.orm import Session
 
 from cutout.actions.batches import BEFORE
-from cutout.actions.schedules import FIRE_AT
+from cutout.actions.schedules import FIRE_AT, SIDE
 from cutout.enums import ActionKind, Role, Subject
 from cutout.models import ACTIONS, BATCHES, QUEUE_CLOCK, SCHEDULES
 from cutout.producers.action_rights import require_right
 from cutout.producers.actors import Asked
-from cutout.schedules import manage
+from cutout.queue.blocks.pauses import By
+from cutout.schedules import skips
 
 UNDO_SECONDS = 10
-SIDE = "side"
 PAUSES = frozenset({ActionKind.PAUSE, ActionKind.PAUSE_ALL, ActionKind.PAUSE_SCHEDULE})
 RESUMPTIONS = frozenset({ActionKind.RESUME, ActionKind.RESUME_ALL, ActionKind.RESUME_SCHEDULE})
 SKIPS = frozenset({ActionKind.SKIP_RUN, ActionKind.RESTORE_RUN})
@@ -79,9 +79,13 @@ def _reverse_of(kind: ActionKind) -> Callable[[Session, Row[*tuple[Any, ...]]], 
 
 
 def _turn_skip(session: Session, action: Row[*tuple[Any, ...]]) -> bool:
-    """Skip the run again, or no longer; False if its time has come, or if that was done already."""
-    turn = manage.restore if action.kind == ActionKind.SKIP_RUN else manage.skip
-    return turn(session, action.subject_id, datetime.fromisoformat(action.options[FIRE_AT]))
+    """Skip the run again, or no longer; False if its time has come, or if that was done already.
+
+    Only the skip of the side whose it was is turned: another's may stand in its place.
+    """
+    turn = skips.restore if action.kind == ActionKind.SKIP_RUN else skips.skip
+    fire_at = datetime.fromisoformat(action.options[FIRE_AT])
+    return turn(session, action.subject_id, fire_at, By(action.options.get(SIDE, By.PRODUCER)))
 
 
 def _locked(session: Session, asked: Asked, action_id: uuid.UUID) -> Row[*tuple[Any, ...]]:

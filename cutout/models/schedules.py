@@ -32,7 +32,8 @@ class Schedule(Base):
     with less than the share `min_source_share` of the last run's pictures is read only by a run that is
     `accept_shrunk_source`. A removed schedule keeps its row for its runs; one that never fires again is
     paused. The operator's pause is separate from the producer's, and the producer lifts only its own.
-    The run that is ordered for `skips_at` is skipped when its time comes.
+    The run that is ordered for `skips_at` is skipped when its time comes; if `skips_by_operator`, its
+    producer cannot let it start.
     `revision` rises with each change that somebody asks for.
     """
 
@@ -87,6 +88,7 @@ class Schedule(Base):
     next_fire_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     next_due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     skips_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    skips_by_operator: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     removed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # The producer's own pairs. SQLAlchemy reserves the name `metadata` in a class.

@@ -1,4 +1,4 @@
-"""Management of schedules: add, list, pause, resume, skip, run now, remove."""
+"""Management of schedules: add, list, pause, resume, run now, remove."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import ColumnElement, and_, delete, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, func, null, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -71,7 +71,8 @@ def _define(session: Session, schedule: Schedule, new: NewSchedule) -> None:
         if not fires:
             raise InvalidScheduleError("cron", f"the cron expression {new.cron!r} never fires again")
         schedule.next_fire_at, schedule.next_due_at = fires[0].fire_at, fires[0].due_at
-        schedule.skips_at = None
+        if not schedule.skips_by_operator:
+            schedule.skips_at = None
 
 
 @contextmanager
@@ -149,11 +150,6 @@ def is_paused(schedule: Schedule) -> bool:
     return schedule.paused_at is not None or schedule.paused_by_operator_at is not None
 
 
-def is_next_skipped(schedule: Schedule) -> bool:
-    """Whether the next run is to be skipped, as somebody asked; a paused schedule has no next run."""
-    return schedule.skips_at == schedule.next_fire_at and not is_paused(schedule)
-
-
 def require_no_operators_pause(schedule: Schedule) -> None:
     """Raise PausedByOperatorError if an operator paused the schedule, for an action of its producer."""
     if schedule.paused_by_operator_at is not None:
@@ -162,7 +158,7 @@ def require_no_operators_pause(schedule: Schedule) -> None:
 
 def pause(session: Session, schedule_id: uuid.UUID, by: By = By.PRODUCER) -> bool:
     """Fire no further run; False if it is already paused. A run under way continues."""
-    return _change(session, schedule_id, getattr(Schedule, by).is_(None), **{by: func.now()})
+    return change_row(session, schedule_id, getattr(Schedule, by).is_(None), **{by: func.now()})
 
 
 def resume(session: Session, schedule: Schedule, by: By = By.PRODUCER) -> bool:
@@ -180,7 +176,7 @@ def resume(session: Session, schedule: Schedule, by: By = By.PRODUCER) -> bool:
         raise InvalidScheduleError("cron", f"the cron expression {schedule.cron!r} never fires again")
     first = fires[0]
     ended = [by] if by is By.PRODUCER or schedule.producer_id is not None else list(By)
-    return _change(
+    return change_row(
         session,
         schedule.id,
         or_(*(getattr(Schedule, each).is_not(None) for each in ended)),
@@ -188,26 +184,6 @@ def resume(session: Session, schedule: Schedule, by: By = By.PRODUCER) -> bool:
         next_fire_at=first.fire_at,
         next_due_at=first.due_at,
     )
-
-
-def skip(session: Session, schedule_id: uuid.UUID, fire_at: datetime) -> bool:
-    """Skip the next run, which is ordered for `fire_at`; False if it is another one, or skipped already.
-
-    A paused schedule has no next run: it is decided when it is resumed.
-    """
-    is_next = and_(
-        Schedule.next_fire_at == fire_at,
-        Schedule.skips_at.is_distinct_from(fire_at),
-        Schedule.paused_at.is_(None),
-        Schedule.paused_by_operator_at.is_(None),
-    )
-    return _change(session, schedule_id, is_next, skips_at=fire_at)
-
-
-def restore(session: Session, schedule_id: uuid.UUID, fire_at: datetime) -> bool:
-    """Let the run start that was to be skipped; False if its time has come, or if it is not to be skipped."""
-    is_skipped = and_(Schedule.next_fire_at == fire_at, Schedule.skips_at == fire_at)
-    return _change(session, schedule_id, is_skipped, skips_at=null())
 
 
 def remove(session: Session, schedule_id: uuid.UUID) -> bool:
@@ -253,9 +229,10 @@ def latest_runs(
     return list(session.scalars(runs))
 
 
-def _change(
+def change_row(
     session: Session, schedule_id: uuid.UUID, condition: ColumnElement[bool], **values: object
 ) -> bool:
+    """Change the schedule's row if it is not removed and meets the condition; false if it does not."""
     change = update(Schedule).where(Schedule.id == schedule_id, Schedule.removed_at.is_(None), condition)
     changed = change.values(revision=Schedule.revision + 1, **values).returning(Schedule.id)
     return session.scalar(changed) is not None

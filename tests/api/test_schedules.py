@@ -5,11 +5,14 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from api.live.cursors import moment_cursor
 from api.routes.schedules import MOST_SCHEDULES
+from cutout.actions import Actor, Asked
+from cutout.actions import schedules as actions
+from cutout.enums import Role
 from cutout.models import Schedule
 from cutout.queue.blocks.pauses import By
 from cutout.schedules import manage
@@ -122,6 +125,28 @@ class TestASchedule:
         assert shop.post(f"{path}/skip").raise_for_status().json()["skips_at"] is None
         kinds = [each["kind"] for each in shop.get("/v1/actions").json()["data"]]
         assert kinds == ["pause_schedule", "restore_run", "skip_run", "add_schedule"]
+
+    def test_that_an_operator_skipped_is_restored_by_an_operator(
+        self, shop: httpx.Client, engine: Engine
+    ) -> None:
+        """For its producer it is a problem 403 that says why; the run stays skipped, and no row tells."""
+        path = f"/v1/schedules/{create(shop)['id']}"
+        ana = Asked(Actor(Role.COMMAND, "ana"))
+        with Session(engine) as session, session.begin():
+            schedule = session.scalars(select(Schedule)).one()
+            due = schedule.next_fire_at
+            assert actions.skip_run(session, ana, schedule, due)
+        refused = problem_of(shop.post(f"{path}/restore"), 403)
+        assert refused["type"] == "urn:cutout:problem:skipped-by-operator"
+        assert f"an operator skipped the run of {due:%Y-%m-%d %H:%M:%S} UTC" in refused["detail"]
+        assert shop.get(path).json()["skips_at"]
+        with Session(engine) as session, session.begin():
+            assert actions.restore_run(session, ana, session.scalars(select(Schedule)).one(), due)
+        assert shop.get(path).json()["skips_at"] is None
+        shop.post(f"{path}/skip").raise_for_status()
+        assert shop.post(f"{path}/restore").json()["skips_at"] is None
+        kinds = [each["kind"] for each in shop.get("/v1/actions").json()["data"]]
+        assert kinds == ["restore_run", "skip_run", "restore_run", "skip_run", "add_schedule"]
 
     def test_is_run_by_hand(self, shop: httpx.Client) -> None:
         """The run waits for the dispatcher and is on record."""

@@ -160,13 +160,17 @@ class TestALifeOfASchedule:
         assert cutout("schedule", "list").stdout == ""
         assert cutout("schedule", "show", "nightly").code == 2
 
-    def test_skips_its_next_run_and_takes_it_back(self, cutout: Cutout) -> None:
+    def test_skips_its_next_run_and_takes_it_back(self, cutout: Cutout, engine: Engine) -> None:
         """Each once, with what the next runs are then; a paused one has none."""
         cutout("schedule", "add", "nightly", "--source", "s3://b/p/", "--cron", "15 1 * * *")
         skipped = cutout("schedule", "skip", "nightly", "--reason", "stock-taking")
         assert (skipped.code, skipped.stdout.count("skipped")) == (0, 2)
         assert "  skipped" in cutout("schedule", "show", "nightly").stdout
         assert cutout("schedule", "skip", "nightly").code == 1
+        with engine.connect() as connection:
+            by = "SELECT skips_by_operator, (SELECT options ->> 'side' FROM actions WHERE kind = 'skip_run')"
+            skipped_by = connection.execute(text(f"{by} FROM schedules")).one()
+        assert tuple(skipped_by) == (True, "paused_by_operator_at")
         back = cutout("schedule", "skip", "nightly", "--undo")
         assert (back.code, "starts" in back.stdout, "skipped" in back.stdout) == (0, True, False)
         assert cutout("schedule", "skip", "nightly", "--undo").code == 1

@@ -144,12 +144,48 @@ def test_it_is_of_those_who_may(site: Site, page: str) -> None:
             assert other.post(f"{page}/{verb}", data=form).status_code == 404
     with signed_in(site, site.make_key("lesser", Scope.READ, Scope.ENQUEUE)[1]) as lesser:
         assert lesser.post(f"{page}/skip", data=form).status_code == 403
+    with operator(site) as ana:
+        assert press(ana, page, f"{page}/restore").is_redirect
     with signed_in(site, site.key) as shop:
-        assert press(shop, page, f"{page}/restore").is_redirect
         assert press(shop, page, f"{page}/skip").is_redirect
+        assert press(shop, f"{page}?x=1", f"{page}/restore").is_redirect
+        assert press(shop, f"{page}?x=2", f"{page}/skip").is_redirect
         assert shop.post(f"/console/schedules/{uuid.uuid4()}/skip", data=form).status_code == 404
     assert [(row.kind, row.actor) for row in actions(site)] == [
         ("skip_run", "ana"),
+        ("restore_run", "ana"),
+        ("skip_run", "shop"),
         ("restore_run", "shop"),
         ("skip_run", "shop"),
     ]
+
+
+def test_what_an_operator_skipped_its_producer_does_not_restore(
+    site: Site, ana: httpx.Client, page: str
+) -> None:
+    """It has no button, its form is refused with the reason, and its Undo is of its own skip alone."""
+    with signed_in(site, site.key) as shop:
+        own = shop.post(f"{page}/skip", data=fields(shop.get(page).text, f"{page}/skip"), headers=JSON).json()
+        form = fields(ana.get(page).text, f"{page}/restore")
+        assert ana.post(f"{page}/restore", data=form).is_redirect
+        assert ana.post(f"{page}/skip", data=form).is_redirect
+        for address in (f"{page}?x=1", "/console/schedules"):
+            assert f"{page}/restore" not in shop.get(address).text
+        assert "skipped by an operator" in told(shop.get(f"{page}?x=2"))
+        refused = shop.post(f"{page}/restore", data=form)
+        assert (refused.status_code, "An operator skipped the run of" in told(refused)) == (403, True)
+        assert shop.post(own["undo"]).status_code == 409
+        assert site.scalar("SELECT skips_at = next_fire_at AND skips_by_operator FROM schedules")
+    assert [row.kind for row in actions(site)] == ["skip_run", "restore_run", "skip_run"]
+    assert ana.post(f"{page}/restore", data=form).is_redirect
+
+
+def test_an_undone_restoration_is_the_skip_of_whom_it_was(site: Site, ana: httpx.Client, page: str) -> None:
+    """An operator who takes it back does not take the producer's skip over."""
+    with signed_in(site, site.key) as shop:
+        assert press(shop, page, f"{page}/skip").is_redirect
+        form = fields(ana.get(page).text, f"{page}/restore")
+        undo = ana.post(f"{page}/restore", data=form, headers=JSON).json()["undo"]
+        assert ana.post(undo).is_redirect
+        assert not site.scalar("SELECT skips_by_operator FROM schedules")
+        assert shop.post(f"{page}/restore", data=form).is_redirect

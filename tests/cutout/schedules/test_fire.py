@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from cutout.enums import CatchUp
 from cutout.models import Run, Schedule
 from cutout.models.database import connect
-from cutout.schedules.definition import NewSchedule
 from cutout.schedules.fire import DUE, FIRE, _plan_all, fire
 from cutout.schedules.local_time import instant_of, reading_at, zone_of
-from cutout.schedules.manage import change, coming_runs, pause, remove, restore, resume, run_now, skip
+from cutout.schedules.manage import pause, remove, resume, run_now
 from cutout.schedules.missed_runs import SKIPPED
-from tests.cutout.schedules.steps import A_DAY, SOURCE, due_since, new_schedule, pass_by, runs, states
+from cutout.schedules.skips import skip
+from tests.cutout.schedules.steps import A_DAY, due_since, new_schedule, pass_by, runs, states
 from tests.support.machine import scaled
 
 EACH_SECOND = "* * * * * *"
@@ -223,24 +223,3 @@ class TestASkip:
         assert fire(session) == 1
         (run,) = runs(session, schedule)
         assert (run.state, run.fire_at, run.note) == ("skipped", at, SKIPPED)
-
-    def test_is_of_the_next_run_alone(self, session: Session) -> None:
-        """Not of another time, not twice, not while paused; it is taken back until its time comes."""
-        schedule = new_schedule(session)
-        at = schedule.next_fire_at
-        assert not skip(session, schedule.id, at + A_DAY)
-        assert [skip(session, schedule.id, at) for _ in range(2)] == [True, False]
-        session.refresh(schedule)
-        first, second = coming_runs(session, schedule, 2)
-        assert (first.skipped, second.skipped) == (SKIPPED, None)
-        assert [restore(session, schedule.id, at) for _ in range(2)] == [True, False]
-        assert pause(session, schedule.id)
-        assert not skip(session, schedule.id, at)
-
-    def test_ends_with_another_time(self, session: Session) -> None:
-        """A schedule that is ordered for another time begins anew."""
-        schedule = new_schedule(session)
-        assert skip(session, schedule.id, schedule.next_fire_at)
-        session.refresh(schedule)
-        change(session, schedule, NewSchedule("nightly", SOURCE, cron="0 2 * * *", zone="Europe/Paris"))
-        assert schedule.skips_at is None

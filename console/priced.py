@@ -39,7 +39,8 @@ class Priced(Generic[K, V]):
     """Answers by key; one that took long is asked for less often. Belongs to one event loop.
 
     At most `at_once` are made at a time, `at_once_of_one` of the owner that `one_of` gives for a key, and one
-    of a key. None is not kept.
+    of a key. None is not kept. `FreshCache` is for cheap questions: there a value is a second old at most,
+    whatever it costs, and nobody waits for a turn.
     """
 
     def __init__(

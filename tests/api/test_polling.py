@@ -1,21 +1,14 @@
-import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
 import pytest
-from sqlalchemy import Engine, event, text, update
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
-from starlette.requests import Request
 
-from api.etag import require_match, revised_etag
-from api.problems import ProblemError
-from api.services import Services
 from cutout import queue
 from cutout.billing import accounts, learned_limits
 from cutout.enums import AttemptOutcome
@@ -24,135 +17,18 @@ from cutout.producers.api_keys import revoke_keys
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.blocks import pauses
 from cutout.settings import Settings
-from tests.api.conftest import Served, key_for, producer_of
-from tests.api.test_jobs import SOURCE, problem_of
+from tests.api.conftest import key_for, producer_of
+from tests.api.polled_jobs import change, new_job
+from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, make_batch
-from tests.support.machine import scaled
 from tests.support.outputs import put_output, put_renderer, without_outputs
 from tests.support.steps import begin, claim_one, new_worker
-from tests.support.system import wait_until
-
-DELIVERED_WITHIN_S = 0.25
-LONG = 20
-
-
-def new_job(shop: httpx.Client) -> str:
-    job_id: str = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()["id"]
-    return job_id
-
-
-def claim(engine: Engine) -> None:
-    """A worker takes the first ready job."""
-    with Session(engine) as session, session.begin():
-        claim_one(session, new_worker(session))
-
-
-def change(engine: Engine, **values: object) -> None:
-    with engine.begin() as connection:
-        connection.execute(update(JOBS).values(**values))
 
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as pool:
         yield pool
-
-
-class TestATag:
-    def test_spares_what_the_client_has(self, shop: httpx.Client, engine: Engine) -> None:
-        """304 without a body while nothing changes, and the new body with a new tag once something does."""
-        path = f"/v1/jobs/{new_job(shop)}"
-        first = shop.get(path)
-        same = shop.get(path, headers={"If-None-Match": first.headers["etag"]})
-        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", first.headers["etag"])
-        claim(engine)
-        other = shop.get(path, headers={"If-None-Match": first.headers["etag"]})
-        assert (other.status_code, other.json()["state"]) == (200, "running")
-        assert other.headers["etag"] != first.headers["etag"]
-
-    @pytest.mark.parametrize(
-        ("given", "status"), [("*", 304), ('"x", {}', 304), ('"x"', 200), ("", 200), ("W/", 200)]
-    )
-    def test_is_read_as_the_standard_says(self, shop: httpx.Client, given: str, status: int) -> None:
-        """A list, weak or strong, or anything that there is."""
-        path = f"/v1/jobs/{new_job(shop)}"
-        tag = shop.get(path).headers["etag"]
-        assert shop.get(path, headers={"If-None-Match": given.format(tag)}).status_code == status
-        assert shop.get(path, headers={"If-None-Match": tag.removeprefix("W/")}).status_code == 304
-
-    def test_of_a_batch_does_not_change_with_time_alone(self, shop: httpx.Client, engine: Engine) -> None:
-        """A partial file is left out."""
-        path = f"/v1/batches/{make_batch(engine, {'a': DONE, 'b': None}, producer_id=producer_of(engine))}"
-        tag = shop.get(path).headers["etag"]
-        time.sleep(1.1)
-        assert shop.get(path, headers={"If-None-Match": tag}).status_code == 304
-        claim(engine)
-        time.sleep(1.1)
-        changed = shop.get(path, headers={"If-None-Match": tag})
-        assert (changed.status_code, changed.json()["counts"]["running"]) == (200, 1)
-
-    def test_may_come_in_several_lines(self, shop: httpx.Client) -> None:
-        """As one list of all of them."""
-        path = f"/v1/jobs/{new_job(shop)}"
-        tag = shop.get(path).headers["etag"]
-        lines = [("If-None-Match", '"x"'), ("If-None-Match", tag)]
-        assert shop.get(path, headers=lines).status_code == 304
-
-
-class TestIfMatch:
-    @pytest.mark.parametrize("given", ["{}", "*", '"x", {}', "strong {}"])
-    def test_lets_a_change_of_what_was_seen_pass(self, shop: httpx.Client, given: str) -> None:
-        """The tag, weak or strong, in a list, or anything that there is."""
-        path = f"/v1/jobs/{new_job(shop)}"
-        tag = shop.get(path).headers["etag"]
-        tag = tag.removeprefix("W/") if given.startswith("strong ") else tag
-        match = {"If-Match": given.removeprefix("strong ").format(tag)}
-        assert shop.post(f"{path}/cancel", headers=match).json()["state"] == "cancelled"
-
-    @pytest.mark.parametrize("action", ["cancel", "retry", "release", "retry-outputs", "delete"])
-    def test_refuses_a_change_of_what_has_moved(
-        self, shop: httpx.Client, engine: Engine, action: str
-    ) -> None:
-        """412 and nothing done, for each action on a job."""
-        path = f"/v1/jobs/{new_job(shop)}"
-        stale = {"If-Match": shop.get(path).headers["etag"]}
-        change(engine, state="failed", queue_state=None, code="LOOK", finished_at=text("now()"))
-        if action == "delete":
-            answer = shop.delete(path, headers=stale)
-        else:
-            answer = shop.post(f"{path}/{action}", headers=stale)
-        assert problem_of(answer, 412)["type"].endswith("changed-meanwhile")
-        assert shop.get(path).json()["state"] == "failed"
-
-    def test_is_not_asked_of_a_request_that_is_sent_again(self, shop: httpx.Client) -> None:
-        """The first one made the tag stale; it is answered as the first time."""
-        path = f"/v1/jobs/{new_job(shop)}"
-        headers = {"If-Match": shop.get(path).headers["etag"], "Idempotency-Key": "k"}
-        first, again = (shop.post(f"{path}/cancel", headers=headers) for _ in range(2))
-        assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
-
-    @pytest.mark.parametrize(
-        ("given", "passes"),
-        [
-            ('W/"3.x"', True),
-            ('"3.y"', True),
-            ('"2.x", "3.x"', True),
-            ("*", True),
-            ('"4.x"', False),
-            ("3", False),
-        ],
-    )
-    def test_compares_revisions_alone_where_there_are_any(self, given: str, passes: bool) -> None:  # noqa: FBT001 - a case
-        """Counts that moved meanwhile do not matter."""
-        request = Request({"type": "http", "headers": [(b"if-match", given.encode())]})
-        with nullcontext() if passes else pytest.raises(ProblemError):
-            require_match(request, revision=3)
-
-    def test_finds_the_revision_of_a_tag_that_was_given_out(self) -> None:
-        """A tag with a revision is weak, and read again."""
-        tag = revised_etag(12, "body")
-        assert tag.startswith('W/"12.')
-        require_match(Request({"type": "http", "headers": [(b"if-match", tag.encode())]}), revision=12)
 
 
 class TestPollAfterSeconds:
@@ -206,100 +82,6 @@ class TestPollAfterSeconds:
         batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
         batch = shop.get(f"/v1/batches/{batch_id}").json()
         assert (batch["poll_after_seconds"], batch["outputs_eta_seconds"]) == (60, None)
-
-
-class TestWaiting:
-    def test_for_a_job_ends_at_its_change(
-        self, shop: httpx.Client, engine: Engine, pool: ThreadPoolExecutor
-    ) -> None:
-        """The answer comes within a quarter of a second of the change, with the new state."""
-        job_id = new_job(shop)
-        asked = pool.submit(shop.get, f"/v1/jobs/{job_id}?wait={LONG}")
-        time.sleep(0.5)
-        assert not asked.done()
-        claim(engine)
-        changed_at = time.monotonic()
-        assert asked.result().json()["state"] == "running"
-        assert time.monotonic() - changed_at < scaled(DELIVERED_WITHIN_S)
-
-    def test_for_a_job_ends_with_time(self, shop: httpx.Client) -> None:
-        """Nothing changed: the same answer, or 304 to a client that has it."""
-        path = f"/v1/jobs/{new_job(shop)}?wait=0.5"
-        began_at = time.monotonic()
-        first = shop.get(path)
-        assert (first.status_code, first.json()["state"]) == (200, "queued")
-        assert 0.5 <= time.monotonic() - began_at < scaled(2)
-        assert shop.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
-
-    def test_for_what_is_final_or_new_to_the_client_does_not_happen(
-        self, shop: httpx.Client, engine: Engine
-    ) -> None:
-        """There is an answer at once."""
-        make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
-        (done,) = shop.get("/v1/jobs").json()["data"]
-        began_at = time.monotonic()
-        assert shop.get(f"/v1/jobs/{done['id']}?wait={LONG}").json()["state"] == "succeeded"
-        old = {"If-None-Match": '"old"'}
-        assert shop.get(f"/v1/jobs/{new_job(shop)}?wait={LONG}", headers=old).status_code == 200
-        assert time.monotonic() - began_at < scaled(2)
-
-    def test_for_a_batch_ends_when_nothing_of_it_moves(
-        self, shop: httpx.Client, engine: Engine, pool: ThreadPoolExecutor
-    ) -> None:
-        """Not at each job's change; and the counts are those of the end."""
-        path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}"
-        assert shop.get(path).json()["counts"]["queued"] == 1
-        asked = pool.submit(shop.get, f"{path}?wait={LONG}")
-        claim(engine)
-        time.sleep(0.5)
-        assert not asked.done()
-        change(engine, state="failed", worker_id=None, code="BROKEN", finished_at=JOBS.c.created_at)
-        changed_at = time.monotonic()
-        batch = asked.result().json()
-        assert time.monotonic() - changed_at < scaled(DELIVERED_WITHIN_S)
-        assert (batch["counts"]["failed"], batch["finished_at"] is None) == (1, False)
-
-    @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "long", ""])
-    def test_out_of_bounds_is_refused(self, shop: httpx.Client, wait: str) -> None:
-        """A problem names the parameter, for jobs and batches."""
-        for path in ("jobs", "batches"):
-            answer = shop.get(f"/v1/{path}/{uuid.uuid4()}", params={"wait": wait})
-            assert problem_of(answer, 422)["field"] == "wait"
-
-    def test_for_what_is_not_there_is_a_404_at_once(self, shop: httpx.Client) -> None:
-        """Nobody waits for it to appear."""
-        for path in ("jobs", "batches"):
-            problem_of(shop.get(f"/v1/{path}/{uuid.uuid4()}?wait={LONG}"), 404)
-
-    def test_takes_no_thread_and_no_connection(
-        self, shop: httpx.Client, engine: Engine, services_of: Services
-    ) -> None:
-        """More wait than there are of either, and a look beside them is quick."""
-        job_id = new_job(shop)
-        sockets = [_ask(shop, f"/v1/jobs/{job_id}?wait={LONG}") for _ in range(60)]
-        wait_until(lambda: len(services_of.watch) == 60, "60 wait")
-        began_at = time.monotonic()
-        assert shop.get(f"/v1/jobs/{job_id}").json()["state"] == "queued"
-        assert time.monotonic() - began_at < scaled(1)
-        claim(engine)
-        assert [b'"state":"running"' in _read(asked) for asked in sockets] == [True] * 60
-
-    def test_ends_with_the_connection(self, shop: httpx.Client, services_of: Services) -> None:
-        """A client that leaves gives its virtual start up, long before its time is over."""
-        asked = _ask(shop, f"/v1/jobs/{new_job(shop)}?wait=60")
-        wait_until(lambda: len(services_of.watch) == 1, "it waits")
-        asked.close()
-        wait_until(lambda: len(services_of.watch) == 0, "it is gone", within_s=5)
-
-    def test_past_the_bound_is_answered_at_once(
-        self, shop: httpx.Client, services_of: Services, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As a look without waiting, and it says when to look again."""
-        monkeypatch.setattr(services_of.watch._places, "most", 0)
-        began_at = time.monotonic()
-        answer = shop.get(f"/v1/jobs/{new_job(shop)}?wait={LONG}")
-        assert (answer.json()["state"], answer.json()["poll_after_seconds"] > 0) == ("queued", True)
-        assert time.monotonic() - began_at < scaled(2)
 
 
 class TestCounts:
@@ -422,36 +204,3 @@ def test_another_producers_batch_is_looked_for_as_one_that_is_not_there(
 
     assert shop.get(f"/v1/batches/{batch_id}").is_success
     assert statements_of(batch_id) == statements_of(uuid.uuid4()) != []
-
-
-def test_a_process_that_ends_answers_who_waits(served: Served, engine: Engine) -> None:
-    """At SIGTERM a request that waits is answered with what there is, and the process ends."""
-    headers = key_for(engine, "shop")
-    job_id = httpx.post(f"{served.url}/v1/jobs", json={"source_url": SOURCE}, headers=headers).json()["id"]
-    answers: Future[httpx.Response] = Future()
-
-    def ask() -> None:
-        answers.set_result(httpx.get(f"{served.url}/v1/jobs/{job_id}?wait=60", headers=headers, timeout=60))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    time.sleep(scaled(1))
-    served.process.terminate()
-    assert answers.result(scaled(10)).json()["state"] == "queued"
-    assert served.process.wait(scaled(10)) == 0
-    thread.join()
-
-
-def _ask(client: httpx.Client, path: str) -> socket.socket:
-    """A request by hand, whose answer nobody reads yet."""
-    asked = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20)
-    asked.sendall(
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['Authorization']}\r\n"
-        "Connection: close\r\n\r\n".encode()
-    )
-    return asked
-
-
-def _read(asked: socket.socket) -> bytes:
-    with asked:
-        return b"".join(iter(lambda: asked.recv(65536), b""))

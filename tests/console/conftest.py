@@ -3,10 +3,12 @@
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
@@ -25,6 +27,7 @@ from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.support.debian import debian_program
 from tests.support.machine import scaled
+from tests.support.plain_http import NO_TLS
 from tests.support.served import serving
 
 # Nothing of its own goes out, and a root without namespaces can start it.
@@ -37,6 +40,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 WITHIN_MS = 10_000
+OURS = {"Sec-Fetch-Site": "same-origin"}
 # The event says which rule was broken, also where the browser writes nothing.
 VIOLATIONS = """
     window.violations = [];
@@ -191,3 +195,18 @@ def barriers(page: Page) -> list[str]:
     page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished))")
     found = Axe().run(page).response["violations"]
     return [f"{each['id']}: {node['html'][:120]}" for each in found for node in each["nodes"]]
+
+
+@contextmanager
+def signed_in(site: Site, key: str) -> Iterator[httpx.Client]:
+    """A client that signed in with the key."""
+    with httpx.Client(base_url=site.url, verify=NO_TLS, timeout=scaled(30), headers=OURS) as client:
+        assert client.post("/console/sign-in", data={"key": key}).status_code == 303
+        yield client
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[httpx.Client]:
+    """A client that is signed in with the producer's key."""
+    with signed_in(site, site.key) as client:
+        yield client

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from cutout.enums import OperatorScope, Scope
-from tests.console.conftest import Site
-from tests.console.test_adding_bad_input import signed_in, told
+from tests.console.conftest import Site, signed_in
+from tests.console.forms import told
 from tests.console.test_buttons import UNKNOWN, actions, fields, operator, press
 
 CAME = (

@@ -1,7 +1,6 @@
 """Row in `actions` of what is added by a page: who, of what sort, how many in the end, and in which batch."""
 
 import uuid
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -10,8 +9,8 @@ from cutout.enums import OperatorScope
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.console.conftest import Site
+from tests.console.forms import CSV, JPEG, batch_of, form, read, send, told
 from tests.console.test_adding import pictures, zipped
-from tests.console.test_adding_bad_input import CSV, JPEG, batch_of, form, read, send, signed_in, told
 from tests.console.test_buttons import actions, operator
 
 PICTURES = [(f"{number}.jpg", JPEG + bytes([number])) for number in range(2)]
@@ -22,13 +21,6 @@ SOURCES: dict[str, tuple[list[tuple[str, bytes]], str, str]] = {
     "pictures": (PICTURES, "", "upload"),
     "address": ([], "https://shop.example/catalog.csv?token=secret", "address"),
 }
-
-
-@pytest.fixture
-def client(site: Site) -> Iterator[httpx.Client]:
-    """A client that is signed in with the producer's key."""
-    with signed_in(site, site.key) as client:
-        yield client
 
 
 @pytest.mark.parametrize("name", SOURCES)

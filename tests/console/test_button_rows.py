@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from cutout.enums import ActionKind, OperatorScope, Scope
-from tests.console.conftest import Site
-from tests.console.test_adding_bad_input import signed_in
+from tests.console.conftest import Site, signed_in
 from tests.console.test_buttons import FAILED, HELD, actions, fields, let, operator
 from tests.console.test_pages import routes
 from tests.operations.test_action_rows import plan_batch

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from cutout.enums import OperatorScope
-from tests.console.conftest import Site
-from tests.console.test_adding_bad_input import signed_in, told
+from tests.console.conftest import Site, signed_in
+from tests.console.forms import told
 from tests.support.actions import carry_out
 
 VIEW, OPERATE = OperatorScope.VIEW, OperatorScope.OPERATE

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import OperatorScope, Scope
 from cutout.schedules.fire import fire
-from tests.console.conftest import Site
-from tests.console.test_adding_bad_input import signed_in, told
+from tests.console.conftest import Site, signed_in
+from tests.console.forms import told
 from tests.console.test_buttons import JSON, actions, fields, operator, press
 
 SCHEDULE = (

@@ -11,8 +11,7 @@ from sqlalchemy import func, select
 
 from console.failures import failed_on, today
 from cutout.models import JOBS
-from tests.console.conftest import Site, Tab, barriers
-from tests.console.test_adding_bad_input import signed_in
+from tests.console.conftest import Site, Tab, barriers, signed_in
 from tests.console.test_buttons import operator
 from tests.console.test_screens import SHAPES
 from tests.support.clock import wait_for_a_day

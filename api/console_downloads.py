@@ -75,8 +75,8 @@ class DownloadsOf:
     ) -> Response:
         """The answer with the file, once it has begun. Raises PageError if it cannot begin.
 
-        It breaks off once `goes_on`, asked every ASK_EVERY_S, says no. What breaks off ends the connection, so
-        that a browser says that the file is not whole.
+        It breaks off once `goes_on`, asked every ASK_EVERY_S, says no. What breaks off ends the connection,
+        so that a browser says that the file is not whole.
         """
         services = self._services
         made = in_turns(pieces(services.engine, services.bucket), services.download_threads, of or NOBODY)

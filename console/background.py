@@ -1,6 +1,6 @@
 """Slow answers: made beside the pages, few at once, for all viewers together; each says how old it is.
 
-Those of operators and those of producers have turns of their own, so that lists of a producer delay no operator.
+Those of operators and those of producers have turns of their own: lists of a producer delay no operator.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ LONGEST_S = 300.0
 # After each answer so many times its duration passes before the next is begun in its turn.
 REST = 3.0
 MOST_KEPT = 200
-# Answers that wait for their turn: those of one producer, a page of its list; one kind of viewer has MOST_KEPT.
+# Answers of one producer that wait for their turn: a page of its list. Operators have MOST_KEPT.
 MOST_OF_ONE = 25
 
 T = TypeVar("T")

@@ -70,8 +70,8 @@ class Downloads(Protocol):
     """Files that are sent while they are made, in a producer's turns; None is an operator.
 
     `place` is held until the last byte is sent. `run` makes what a file needs first, on a thread, and `send`
-    answers once the file has begun; it breaks off when `goes_on`, asked every few seconds, says no. They raise
-    PageError past the producer's share, and without the bucket.
+    answers once the file has begun; it breaks off when `goes_on`, asked every few seconds, says no. They
+    raise PageError past the producer's share, and without the bucket.
     """
 
     def place(self, of: uuid.UUID | None) -> AbstractContextManager[None]: ...

@@ -34,7 +34,7 @@ POLL_S = 5
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One open page; `owner` is a producer or an operator's key, and `woken` is set when there is something to send."""
+    """One open page of `owner`, a producer or an operator's key; `woken` is set when it has news."""
 
     token_sha256: bytes
     owner: uuid.UUID

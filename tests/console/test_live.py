@@ -107,7 +107,7 @@ def more_key(site: Site, name: str) -> str:
 
 
 def test_one_producer_takes_a_quarter_of_the_streams(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are left to other producers, whatever number of keys it has and if all are asked for at once."""
+    """The others are left to other producers, however many keys it has and if it asks for all at once."""
     monkeypatch.setattr("console.live.MOST_OF_ONE", 3)
     hub = site.app.state.console.hub
     statuses: list[int] = []

@@ -16,10 +16,10 @@ from tests.support.bench import Bench
 from tests.support.machine import scaled
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
+from tests.support.steps import LEASE
 from tests.support.web import WebServer
 from tests.worker.pipeline.test_serve_reused import (
     DONE,
-    LEASE,
     MOST,
     READY,
     dispatch_reused,

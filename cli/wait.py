@@ -12,7 +12,8 @@ from cli.numbers import counted, in_words
 from cli.output_summary import say_without_renderer
 from cutout.enums import ReturnForm, State
 from cutout.models import JOBS
-from cutout.status.batch_status import BatchStatus, batch_status, credits_of_batch
+from cutout.status.batch_credits import credits_of_batch
+from cutout.status.batch_status import BatchStatus, batch_status
 from cutout.status.render_rate import RenderRate, read_render_rate
 
 LOOK_EVERY_S = 0.5

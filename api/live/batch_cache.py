@@ -11,7 +11,8 @@ from datetime import datetime
 from api.live.read_pool import ReadPool
 from api.schemas import BatchView, view_batch
 from cutout.enums import State
-from cutout.status.batch_status import BatchStatus, Pauses, batch_status, credits_of_batch
+from cutout.status.batch_credits import credits_of_batch
+from cutout.status.batch_status import BatchStatus, Pauses, batch_status
 from cutout.status.eta import QueueRate
 from cutout.status.poll_pause import LATEST_S, SOONEST_S, poll_pause
 from cutout.telemetry.fresh_cache import MOST_KEPT, FreshCache

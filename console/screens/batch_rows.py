@@ -13,8 +13,8 @@ from console.shared_counts import Count
 from console.viewer import Viewer
 from cutout.enums import FINAL_STATES, BatchState, State
 from cutout.models import BATCHES, INGESTS, PRODUCERS
+from cutout.status.batch_credits import write_down_credits
 from cutout.status.batch_state import STATE
-from cutout.status.batch_status import credits_of_batch
 
 # A batch with results has ended, and `tally` has its counts. Both sides have a partial index.
 IS_OPEN = or_(
@@ -135,8 +135,7 @@ def _with_credits(asked: Asked, row: BatchRow) -> BatchRow:
         return row
 
     def count(engine: Engine) -> int:
-        with engine.connect() as connection:
-            return credits_of_batch(connection, row.id)
+        return write_down_credits(engine, row.id)
 
     found = asked.console.looks.look(
         ("credits", row.id), count, every_s=CREDITS_EVERY_S, of=asked.viewer.producer_id

@@ -62,7 +62,7 @@ class Batch(Base):
     # Numbers of its jobs by state, written with `results_key` and true while that is set.
     tally: Mapped[dict[str, int] | None] = mapped_column(JSONB(none_as_null=True))
     # Credits charged for its jobs, written with `tally`. The statement that records a later charge empties
-    # it: then whoever asks counts them, which takes 0.6 s of a million jobs.
+    # it: then whoever lists the batch counts them, 0.6 s for a million jobs, and writes them down again.
     credits: Mapped[int | None]
     # The renditions of each of its jobs: {name: {"recipe": text, "file": template of the file's name}}.
     renditions: Mapped[dict[str, dict[str, str]] | None] = mapped_column(JSONB(none_as_null=True))

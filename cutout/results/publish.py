@@ -27,7 +27,7 @@ from cutout.queue.batch_progress import STILL_READ, first_job
 from cutout.queue.outputs.ask import add_missing
 from cutout.results.formats import MEDIA_TYPES, Format, write_results
 from cutout.results.rows import Selection, open_results
-from cutout.status.batch_status import credits_of_batch
+from cutout.status.batch_credits import credits_of_batch
 from cutout.storage import Bucket
 
 MOST_BATCHES = 20

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import UNDER_WAY, AtWindowEnd, RunState, State, Step
 from cutout.models import BATCHES, RUNS, Ingest, Job, Run, Schedule, constant
 from cutout.models.database import Database
-from cutout.status.batch_status import credits_of_batch
+from cutout.status.batch_credits import credits_of_batch
 from cutout.text import cut
 
 MOST_RUNS = 100

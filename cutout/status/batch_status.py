@@ -271,17 +271,6 @@ def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, in
     return {job_id: count for job_id, count in rows}  # noqa: C416 - dict() would not type-check on rows
 
 
-def credits_of_batch(database: Database, batch_id: uuid.UUID) -> int:
-    """Credits charged so far for all jobs of the batch."""
-    charged = (
-        select(func.count())
-        .select_from(Attempt)
-        .join(Job, Job.id == Attempt.job_id)
-        .where(Job.batch_id == batch_id, Attempt.outcome == AttemptOutcome.CHARGED)
-    )
-    return database.scalar(charged) or 0
-
-
 def find_by_prefix(session: Session, prefix: str) -> list[Batch | Job]:
     """The batches and jobs whose id begins with `prefix` (hex digits and dashes), at most two of each."""
     digits = prefix.replace("-", "").lower()

@@ -15,6 +15,8 @@ from cutout.queue.claims import Claim
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
 from cutout.queue.settle import settle
 from cutout.results import keep_results
+from cutout.status import batch_credits
+from cutout.status.batch_credits import credits_of_batch, write_down_credits
 from cutout.storage import Bucket
 from tests.support.fates import DONE
 from tests.support.steps import SOURCE, begin, claim_one, new_worker, paid, record
@@ -139,3 +141,33 @@ def test_count_a_charge_that_came_first(engine: Engine, bucket: Bucket) -> None:
             wait_until(is_waiting(engine), "the number waits for the charge")
         assert writing.result()
     assert credits_of(engine, batch_id) == 1
+
+
+def test_are_counted_once_by_whoever_asks(engine: Engine, bucket: Bucket) -> None:
+    """Whoever counts the credits of an ended batch writes them down; of one that is open nothing is kept."""
+    batch_id, claim, attempt_id = called(engine)
+    assert write_down_credits(engine, batch_id) == 0
+    assert credits_of(engine, batch_id) is None
+    assert keep_results(engine, bucket, batch_id)
+    answer(engine, claim, attempt_id)
+    assert write_down_credits(engine, batch_id) == 1
+    assert credits_of(engine, batch_id) == 1
+
+
+def test_are_not_written_down_if_a_charge_comes_while_they_are_counted(
+    engine: Engine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A charge that empties what is empty already makes the count of that time worth nothing."""
+    batch_id, claim, attempt_id = called(engine)
+    assert keep_results(engine, bucket, batch_id)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE batches SET credits = NULL"))
+
+    def slowly(*asked: object) -> int:
+        counted = credits_of_batch(*asked)  # type: ignore[arg-type]
+        answer(engine, claim, attempt_id)
+        return counted
+
+    monkeypatch.setattr(batch_credits, "credits_of_batch", slowly)
+    assert write_down_credits(engine, batch_id) == 0
+    assert credits_of(engine, batch_id) is None

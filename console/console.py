@@ -85,7 +85,7 @@ class Console:
         It is some seconds old while the next is read. Raises PageError, 503, if Postgres is away or too slow.
         """
         try:
-            found = await self._installation.get(None, soon=not self.views.changed_lately)
+            found = await self._installation.get(None, soon=not self.views.changed_lately(None))
         except FAULTS as error:
             raise page_error(error) from error
         except TimeoutError as error:

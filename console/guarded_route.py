@@ -16,7 +16,7 @@ from console.console import Console, console_of
 from console.cookies import require_private, session_token
 from console.cross_site import SAFE, require_same_origin
 from console.faults import PageError, SignedOutError
-from console.pages import FRAGMENT, answer_headers, problem_page
+from console.pages import FRAGMENT, answer_headers, problem_page, viewer_of
 from console.templates import address_with
 from cutout.telemetry import logs
 
@@ -87,7 +87,7 @@ class GuardedRoute(OpenRoute):
     def told(self, request: Request, answer: Response) -> Response:
         """The answer; a change that was carried out ends the views that were made before it."""
         if request.method not in SAFE and answer.status_code < HTTPStatus.BAD_REQUEST:
-            console_of(request).views.changed()
+            console_of(request).views.changed(viewer_of(request).producer_id)
         return answer
 
 

@@ -1,6 +1,8 @@
 """Views: what a screen shows, made once a second for all who see the same."""
 
+import math
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,22 +56,29 @@ class Views:
     """Answers to questions, each asked at most once a second."""
 
     def __init__(self) -> None:
-        # On the monotonic clock.
-        self.changed_at = 0.0
+        # On the monotonic clock, by producer; of operators, None. None of them is older than LATELY_S.
+        self._changed_at: dict[uuid.UUID | None, float] = {}
         self._fresh: FreshCache[ScreenRequest, View] = FreshCache(_ask, most_kept=MOST_VIEWS)
 
-    def changed(self) -> None:
-        """Note that a page has just changed something: whoever asks from now on sees it."""
-        self.changed_at = time.monotonic()
+    def changed(self, of: uuid.UUID | None) -> None:
+        """Note that this producer, or an operator, has just changed something by a page.
 
-    @property
-    def changed_lately(self) -> bool:
-        """Whether a page changed something within LATELY_S."""
-        return time.monotonic() - self.changed_at < LATELY_S
+        Whoever sees the same work and asks from now on sees it: those of the producer, or all.
+        """
+        now = time.monotonic()
+        lately = {owner: at for owner, at in self._changed_at.items() if now - at < LATELY_S}
+        self._changed_at = lately | {of: now}
+
+    def changed_lately(self, of: uuid.UUID | None) -> bool:
+        """Whether a page changed within LATELY_S what this producer's viewers, or operators, see at once."""
+        return time.monotonic() - self._since(of) < LATELY_S
+
+    def _since(self, of: uuid.UUID | None) -> float:
+        return max(self._changed_at.get(owner, -math.inf) for owner in (of, None))
 
     async def get(self, wanted: ScreenRequest) -> View:
         """The answer; raises what the screen does."""
-        found = await self._fresh.get(wanted, since=self.changed_at)
+        found = await self._fresh.get(wanted, since=self._since(wanted.viewer.producer_id))
         if found is None:
             raise LookupError(wanted.screen)
         return found

@@ -100,7 +100,7 @@ async def batch(asked: Asked) -> View:
     batch_id = asked.id("batch_id")
     console = asked.console
     # Whoever has just changed something waits for the next count.
-    soon = not console.views.changed_lately
+    soon = not console.views.changed_lately(asked.viewer.producer_id)
     count = await console.counts.of(batch_id, asked.viewer.producer_id, soon=soon)
     if count is None or count.batch.status.delete_requested_at is not None:
         raise not_found("such batch")

@@ -2,13 +2,13 @@
 
 import uuid
 
-from sqlalchemy import Engine, Text, cast, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Engine, Text, cast, func, literal_column, select, update
 
 from cutout.enums import AttemptOutcome
 from cutout.models import ATTEMPTS, BATCHES, JOBS, constant
 from cutout.models.database import Database
 
-VERSION = cast(literal_column("batches.xmin"), Text)
+VERSION: ColumnElement[str] = cast(literal_column("batches.xmin"), Text)
 
 
 def credits_of_batch(database: Database, batch_id: uuid.UUID) -> int:

@@ -2,13 +2,13 @@
 
 import uuid
 
-from sqlalchemy import ColumnElement, Engine, Text, cast, func, literal_column, select, update
+from sqlalchemy import Engine, Text, cast, func, literal_column, select, update
 
 from cutout.enums import AttemptOutcome
 from cutout.models import ATTEMPTS, BATCHES, JOBS, constant
 from cutout.models.database import Database
 
-VERSION: ColumnElement[str] = cast(literal_column("batches.xmin"), Text)
+ROW_VERSION = cast(literal_column("batches.xmin"), Text)
 
 
 def credits_of_batch(database: Database, batch_id: uuid.UUID) -> int:
@@ -31,8 +31,9 @@ def write_down_credits(engine: Engine, batch_id: uuid.UUID) -> int:
     this = BATCHES.c.id == batch_id
     ended = (this, BATCHES.c.results_key.is_not(None), BATCHES.c.credits.is_(None))
     with engine.begin() as connection:
-        version = connection.scalar(select(VERSION).where(*ended))
+        version = connection.scalar(select(ROW_VERSION).where(*ended))
         credits_ = credits_of_batch(connection, batch_id)
         if version is not None:
-            connection.execute(update(BATCHES).where(*ended, version == VERSION).values(credits=credits_))
+            unchanged = ROW_VERSION.in_([version])
+            connection.execute(update(BATCHES).where(*ended, unchanged).values(credits=credits_))
     return credits_

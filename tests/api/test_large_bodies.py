@@ -136,7 +136,10 @@ class TestTheLargestBody:
             first = threading.Thread(target=post)
             first.start()
             deadline = time.monotonic() + scaled(10)
-            waits = text("SELECT count(*) FROM pg_locks WHERE relation = 'shares'::regclass AND NOT granted")
+            waits = text(
+                "SELECT count(*) FROM pg_locks WHERE relation = 'shares'::regclass AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
             while not connection.scalar(waits):
                 assert time.monotonic() < deadline, "it was never begun"
                 time.sleep(0.01)

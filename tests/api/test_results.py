@@ -164,7 +164,8 @@ class TestResultsOverHttp:
             with engine.connect() as connection:
                 busy = (
                     "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE application_name LIKE 'cutout-api%' AND state <> 'idle'"
+                    " WHERE datname = current_database()"
+                    " AND application_name LIKE 'cutout-api%' AND state <> 'idle'"
                 )
                 assert connection.execute(text(busy)).scalar_one() == 0
             assert shop.get("/v1/jobs").is_success

@@ -188,7 +188,10 @@ def test_a_discarding_takes_the_locks_in_the_order_of_all(site: Site, client: ht
         answer = client.post(f"/console/batches/{batch_id}/discard", data=shown, headers=OURS)
         answers.append(answer.status_code)
 
-    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waits = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     thread = threading.Thread(target=discard)
     with site.engine.begin() as connection:
         lock_actions(connection, batch_id)

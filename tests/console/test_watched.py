@@ -68,7 +68,7 @@ class Clock:
 
 
 def test_a_part_made_while_an_event_is_sent_is_sent_next() -> None:
-    """What is noted as sent is what the event had."""
+    """Each event notes as sent exactly the part that it carried."""
     watched = Watched(wanted("/a", A), "live", part=Part("live", "first", "1", "", ""))
     stream = Stream(b"", A, sent={watched: None})
     events = stream.news()

@@ -72,10 +72,14 @@ def messages(settings: Settings) -> int:
         return int(client.llen(f"{settings.redis_prefix}call"))
 
 
+SESSIONS = """
+    FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'cutout-dispatcher'
+"""
+
+
 def dispatchers(engine: Engine) -> int:
     """Count of the dispatchers with a session at Postgres, leading or not."""
-    at_work = "datname = current_database() AND application_name = 'cutout-dispatcher'"
-    return scalar(engine, f"SELECT count(*) FROM pg_stat_activity WHERE {at_work}")  # noqa: S608 - our words
+    return scalar(engine, f"SELECT count(*) {SESSIONS}")
 
 
 @contextmanager
@@ -255,8 +259,7 @@ class TestADispatcher:
         """Work that does not end in time is left to the next leader."""
         dispatcher = start()
         wait_until(lambda: dispatchers(engine) == 1)
-        session = "SELECT max(pid) FROM pg_stat_activity WHERE application_name = 'cutout-dispatcher'"
-        with frozen(scalar(engine, session)):
+        with frozen(scalar(engine, f"SELECT max(pid) {SESSIONS}")):
             time.sleep(1)  # some ticks: one of them now waits for its answer
             began = time.monotonic()
             dispatcher.terminate()

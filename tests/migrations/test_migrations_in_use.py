@@ -148,7 +148,8 @@ def test_who_waits_for_its_turn_has_no_transaction(filled: Engine) -> None:
         ends_at = time.monotonic() + 2.0
         while time.monotonic() < ends_at:
             query = (
-                "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE application_name = 'cutout-cli'"
+                "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'cutout-cli'"
             )
             seen |= set(
                 other.scalars(text(f"{query} AND state_change < clock_timestamp() - interval '0.1 s'"))

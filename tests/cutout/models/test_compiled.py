@@ -24,7 +24,10 @@ BEATS = bindparam("beats", type_=WORKERS.c.beats.type)
 REGISTER = insert(WORKERS).values(host="h", pid=1, beats=BEATS).returning(WORKERS.c.id, WORKERS.c.beats)
 CHANGE = update(JOBS).where(JOBS.c.id == bindparam("job")).values(state=bindparam("new_state"))
 WORKERS_THERE = select(func.count()).select_from(WORKERS)
-END_ALL_OTHERS = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name")
+END_ALL_OTHERS = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = :name"
+)
 
 
 @pytest.fixture

@@ -301,7 +301,10 @@ class TestABatch:
         with ThreadPoolExecutor(1) as pool, engine.begin() as ending:
             ending.execute(update(INGESTS).values(records=1))
             changing = pool.submit(make)
-            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
             with engine.connect() as watching:
                 wait_until(lambda: watching.scalar(text(waits)) == 1, "it waits for the ingest")
             ending.execute(text("SELECT id FROM batches FOR KEY SHARE NOWAIT"))

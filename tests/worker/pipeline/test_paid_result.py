@@ -417,7 +417,10 @@ class TestGone:
 
 
 def _waits_for_a_lock(bench: Bench) -> bool:
-    waiting = text("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+    waiting = text(
+        "SELECT count(*) > 0 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
     with bench.engine.connect() as connection:
         return bool(connection.execute(waiting).scalar_one())
 

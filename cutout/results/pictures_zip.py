@@ -17,7 +17,13 @@ from cutout.models.database import Database
 from cutout.queue.job_ids import find_ids
 from cutout.results.rows import ResultRow, read_rows
 from cutout.status.outputs import SCORE
-from cutout.storage import Bucket, ObjectArchivedError, ObjectMissingError, ObjectTooLargeError
+from cutout.storage import (
+    Bucket,
+    ObjectArchivedError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+)
 from cutout.storage.object_keys import extension_of, safe_name
 
 # The list of names is in memory until its end: 6 MB.
@@ -29,6 +35,8 @@ READ_AT_ONCE = 8_388_608
 PIECE_BYTES = 1_048_576
 MEDIA_TYPE = "application/zip"
 MISSING = "missing.txt"
+# Codes by which one object is refused; a HEAD request gets the status alone.
+FORBIDDEN = frozenset({"AccessDenied", "403"})
 # Jobs whose pictures are added up for the size of all.
 SAMPLE = 1000
 
@@ -63,9 +71,10 @@ class PicturesZip:
     part: int = 1
 
     def pieces(self, engine: Engine, bucket: Bucket) -> Iterator[bytes]:
-        """The zip. No connection is held between two pieces; a picture that is gone is listed in `MISSING`.
+        """The zip, in which a picture that cannot be read is named in `MISSING`.
 
-        Raises StorageError if the bucket does not answer, and NoRoomForIdsError.
+        No connection is held between two pieces. Raises NoRoomForIdsError, and StorageError if the bucket
+        does not answer.
         """
         yield from zipped(self._files(engine, bucket), may_be_large=False)
 
@@ -77,11 +86,8 @@ class PicturesZip:
                 name = _free_name(picture.name, row.job_id, taken)
                 try:
                     pieces = _read(bucket, picture)
-                except ObjectMissingError:
-                    gone.append(f"{name}: not in the bucket any more\n")
-                    continue
-                except ObjectArchivedError:
-                    gone.append(f"{name}: archived in the bucket; it must be restored first\n")
+                except StorageError as error:
+                    gone.append(f"{name}: {_why_unreadable(error)}\n")
                     continue
                 yield name, pieces
         if gone:
@@ -147,6 +153,17 @@ def _pictures(row: ResultRow) -> Iterator[_Picture]:
             named = output.key.partition(f"/{row.job_id}/{output.name}/")[2]
             usual = f"{stem}{form}.{extension_of(output.media_type or '')}"
             yield _Picture(f"{output.name}/{named or usual}", output.key, output.size_bytes)
+
+
+def _why_unreadable(error: StorageError) -> str:
+    """The reason why this object alone cannot be read; raises the error if it is not of the object."""
+    if isinstance(error, ObjectMissingError):
+        return "not in the bucket any more"
+    if isinstance(error, ObjectArchivedError):
+        return "archived in the bucket; it must be restored first"
+    if error.code in FORBIDDEN:
+        return "the bucket does not let the server read it"
+    raise error
 
 
 def _free_name(name: str, job_id: str, taken: set[str]) -> str:

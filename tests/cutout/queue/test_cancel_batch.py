@@ -305,7 +305,8 @@ class TestABatch:
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )
-            with engine.connect() as watching:
+            # A transaction sees the sessions as they were when it first looked.
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
                 wait_until(lambda: watching.scalar(text(waits)) == 1, "it waits for the ingest")
             ending.execute(text("SELECT id FROM batches FOR KEY SHARE NOWAIT"))
             ending.commit()

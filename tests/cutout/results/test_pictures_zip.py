@@ -12,9 +12,12 @@ from cutout.enums import OutputState, ReturnForm
 from cutout.queue.attempts.outcomes import Fail, StoredObject, Succeeded
 from cutout.results import PicturesZip, measure_pictures, pictures_zip
 from cutout.results.pictures_zip import PicturesSize, parts_of
+from cutout.settings import Settings
 from cutout.storage import Bucket, StorageError
+from local import LocalServices
 from tests.support.fates import Fates, make_batch
 from tests.support.outputs import put_output, without_outputs
+from tests.support.proxy import Proxy
 
 PNG = "image/png"
 
@@ -93,6 +96,25 @@ def test_what_is_gone_is_listed(engine: Engine, bucket: Bucket) -> None:
         "c.png": b"c",
         "missing.txt": b"b.png: not in the bucket any more\n",
     }
+
+
+def test_one_object_that_is_refused_is_listed(
+    engine: Engine, bucket: Bucket, services: LocalServices, settings: Settings
+) -> None:
+    """A key of its own that is gone, or a policy: the others are there. Keys that nothing accepts end it."""
+    fates: Fates = {name: stored(bucket, f"cutouts/{name}.png", name.encode()) for name in "abc"}
+    batch_id = make_batch(engine, fates)
+    without_outputs(engine)
+    assert services.seaweed is not None
+    with Proxy(services.seaweed.port("s3")) as proxy:
+        behind = Bucket(settings.model_copy(update={"s3_endpoint_url": proxy.url}))
+        proxy.answer(f"GET /{bucket.name}/cutouts/b", 403, "AccessDenied")
+        found = read(engine, behind, PicturesZip(batch_id))
+        assert sorted(found) == ["a.png", "c.png", "missing.txt"]
+        assert found["missing.txt"] == b"b.png: the bucket does not let the server read it\n"
+        proxy.answer(f"GET /{bucket.name}/cutouts/b", 403, "InvalidAccessKeyId")
+        with pytest.raises(StorageError, match="CUTOUT_S3_ACCESS_KEY"):
+            read(engine, behind, PicturesZip(batch_id))
 
 
 def test_a_part_has_its_jobs(engine: Engine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

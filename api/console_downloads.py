@@ -46,10 +46,11 @@ class DownloadsOf:
         self._services = services
 
     @contextmanager
-    def place(self, of: uuid.UUID | None) -> Iterator[None]:
+    def place(self, of: uuid.UUID | None, *, has_pictures: bool) -> Iterator[None]:
         """A place for a file until its last byte is sent. Raises PageError."""
+        services = self._services
         try:
-            with self._services.downloads.held(of or NOBODY):
+            with (services.pictures if has_pictures else services.downloads).held(of or NOBODY):
                 yield
         except ProblemError as error:
             raise page_of(error, NOTHING_SENT) from None

@@ -37,8 +37,10 @@ SMALL_BODIES = 400
 LARGE_BODIES = 8
 VALIDATED_AT_ONCE = 2
 COMPRESSED_AT_ONCE = 2
-# Results and pictures of batches that are sent while they are read.
+# Results of batches that are sent while they are read.
 DOWNLOADS = 40
+# Their pictures, which may take six hours: readers of results wait for none of them.
+PICTURES = 20
 # Writing them is work for the interpreter, which all requests share.
 DOWNLOADS_AT_WORK = 4
 # The queue's rate is a guess at when to look again, and changes slowly: no request waits for five statements.
@@ -78,6 +80,7 @@ class Services:
     large_bodies: ProducerSlots
     uploads: ProducerSlots
     downloads: ProducerSlots
+    pictures: ProducerSlots
 
     def close(self) -> None:
         self.last_use.stop()
@@ -139,7 +142,8 @@ def open_services(settings: Settings) -> Services:
         ),
         small_bodies=ProducerSlots("bodies", "requests with a body", SMALL_BODIES),
         uploads=ProducerSlots("uploads", "uploads", settings.api_uploads),
-        downloads=ProducerSlots("downloads", "downloads of results or pictures", DOWNLOADS),
+        downloads=ProducerSlots("downloads", "downloads of results", DOWNLOADS),
+        pictures=ProducerSlots("pictures", "downloads of pictures", PICTURES),
     )
 
 

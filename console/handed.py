@@ -69,12 +69,13 @@ class TakeUpload(Protocol):
 class Downloads(Protocol):
     """Files that are sent while they are made, in a producer's turns; None is an operator.
 
-    `place` is held until the last byte is sent. `run` makes what a file needs first, on a thread, and `send`
-    answers once the file has begun; it breaks off when `goes_on`, asked every few seconds, says no. They
-    raise PageError past the producer's share, and without the bucket.
+    `place` is held until the last byte is sent; zips of pictures have places of their own. `run` makes
+    what a file needs first, on a thread, and `send` answers once the file has begun; it breaks off when
+    `goes_on`, asked every few seconds, says no. They raise PageError past the producer's share, and
+    without the bucket.
     """
 
-    def place(self, of: uuid.UUID | None) -> AbstractContextManager[None]: ...
+    def place(self, of: uuid.UUID | None, *, has_pictures: bool) -> AbstractContextManager[None]: ...
 
     async def run(self, of: uuid.UUID | None, work: Callable[[Engine, Bucket], T]) -> T: ...
 

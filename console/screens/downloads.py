@@ -1,7 +1,7 @@
 """Downloads of a batch: its results, the manifest with columns added, its pictures as zips."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -90,18 +90,23 @@ def find_downloads(connection: Connection, status: BatchStatus) -> Downloads:
     )
 
 
-async def _place(request: Request) -> AsyncIterator[None]:
-    """A place for a file until its last byte is sent."""
-    with console_of(request).handed.downloads.place(viewer_of(request).producer_id):
-        yield
+def _place(*, has_pictures: bool) -> Callable[[Request], AsyncIterator[None]]:
+    async def held(request: Request) -> AsyncIterator[None]:
+        """A place for a file until its last byte is sent."""
+        downloads, of = console_of(request).handed.downloads, viewer_of(request).producer_id
+        with downloads.place(of, has_pictures=has_pictures):
+            yield
+
+    return held
 
 
 # scope="request": over when the answer has been sent, or could not be.
-DownloadPlace = Annotated[None, Depends(_place, scope="request")]
+ResultsPlace = Annotated[None, Depends(_place(has_pictures=False), scope="request")]
+PicturesPlace = Annotated[None, Depends(_place(has_pictures=True), scope="request")]
 
 
 @router.get("/console/batches/{batch_id}/results/{kind}")
-async def results(batch_id: uuid.UUID, kind: Kind, request: Request, _place: DownloadPlace) -> Response:
+async def results(batch_id: uuid.UUID, kind: Kind, request: Request, _place: ResultsPlace) -> Response:
     """The result of each job so far, as a file; with `links=true` links that are good for a day."""
     console, viewer = console_of(request), viewer_of(request)
 
@@ -125,7 +130,7 @@ async def results(batch_id: uuid.UUID, kind: Kind, request: Request, _place: Dow
 
 
 @router.get("/console/batches/{batch_id}/pictures/{part}")
-async def pictures(batch_id: uuid.UUID, part: str, request: Request, _place: DownloadPlace) -> Response:
+async def pictures(batch_id: uuid.UUID, part: str, request: Request, _place: PicturesPlace) -> Response:
     """The pictures that the jobs of one part have so far, as a zip."""
     console, viewer = console_of(request), viewer_of(request)
     if not part.isascii() or not part.isdigit() or len(part) > MOST_DIGITS or int(part) < 1:

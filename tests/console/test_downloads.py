@@ -7,12 +7,14 @@ import random
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page
 
+from api.limits.producer_slots import ProducerSlots
 from api.services import Services
 from cutout.enums import OperatorScope, ReturnForm
 from cutout.queue.attempts.outcomes import Fail, Outcome, StoredObject, Succeeded
@@ -179,19 +181,28 @@ def test_without_the_bucket_a_page_says_so(
     assert "content-disposition" not in answer.headers
 
 
+def is_free(places: ProducerSlots) -> bool:
+    return len(places) == 0
+
+
 def test_a_producer_has_its_share_of_downloads(site: Site, client: httpx.Client, batch_id: uuid.UUID) -> None:
-    """One too many is a page, and a place is free again once a file was sent."""
+    """One too many is a page, a place is free again once a file was sent, and zips take none of results."""
     services: Services = site.app.state.services
-    address = f"/console/batches/{batch_id}/results/csv"
-    for _ in range(12):
-        assert client.get(address).status_code == 200
-    wait_until(lambda: len(services.downloads) == 0, "all places are free")
-    services.downloads._of[site.producer_id] = 10
-    answer = client.get(address)
-    assert answer.status_code == 429
-    assert answer.headers["retry-after"]
-    assert "Nothing was sent." in answer.text
-    services.downloads._of.clear()
+    results, pictures = (f"/console/batches/{batch_id}/{path}" for path in ("results/csv", "pictures/1"))
+    for address, other, places, most in (
+        (results, pictures, services.downloads, 10),
+        (pictures, results, services.pictures, 5),
+    ):
+        for _ in range(12):
+            assert client.get(address).status_code == 200
+            wait_until(partial(is_free, places), "all places are free")
+        places._of[site.producer_id] = most
+        answer = client.get(address)
+        assert answer.status_code == 429
+        assert answer.headers["retry-after"]
+        assert "Nothing was sent." in answer.text
+        assert client.get(other).status_code == 200
+        places._of.clear()
 
 
 def test_many_pictures_come_in_parts(

@@ -11,8 +11,9 @@ from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
 
 
-def main(host: str, port: str) -> None:
+def main() -> None:
     """Serve until SIGTERM or SIGINT, finish what is under way, and exit with 0."""
+    host, port = sys.argv[1:]
     # uvicorn raises the signal again once it has finished; an ordered end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
@@ -46,4 +47,4 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from cli.about import VersionOption
 from cli.audit_log import record
 from cli.console import Exit, err, fail
+from cutout.imports import uncollected
 
 # Only the module of the command that is run is imported: a worker's start need not wait for what `up` needs.
 COMMANDS = {
@@ -88,11 +89,13 @@ def main() -> None:
     names = _commands_needed()
     if not names:
         make_app(names)()  # ends the process
-    # Imported after that, since it takes a second, for which a shell that completes a word would wait.
-    from cutout.settings import SettingsError  # noqa: PLC0415
+    with uncollected():
+        app = make_app(names)
+        # After that, since it takes a second, for which a shell that completes a word would wait.
+        from cutout.settings import SettingsError  # noqa: PLC0415
 
     try:
-        make_app(names)()
+        app()
     except SettingsError as error:
         err.print(str(error))
         sys.exit(Exit.USAGE)

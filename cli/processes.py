@@ -1,13 +1,15 @@
 """The long-running processes, each in the foreground until SIGTERM. A supervisor or `cutout up` runs them."""
 
-import runpy
 import sys
 import uuid
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from cutout.enums import Step
+from cutout.imports import uncollected
 from cutout.settings import read_settings
 
 
@@ -17,7 +19,7 @@ def api(
 ) -> None:
     """Serve the HTTP API."""
     read_settings()
-    _become("api", host, str(port))
+    _become("api", host, str(port), imports=["api.app"])
 
 
 def dispatcher() -> None:
@@ -59,6 +61,7 @@ def worker(
         "--without-gossip",
         "--without-mingle",
         "--loglevel=INFO",
+        imports=["worker.app"],
     )
 
 
@@ -93,7 +96,14 @@ def sandbox(context: typer.Context) -> None:
     _become("sandbox", *context.args)
 
 
-def _become(module: str, *arguments: str) -> None:
-    # In this process, whose signals a supervisor sends: what is imported already need not be again.
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+def _become(package: str, *arguments: str, imports: Sequence[str] = ()) -> None:
+    """Run `python -m package` in this process, whose signals a supervisor sends.
+
+    `imports` are modules that it imports only while it runs.
+    """
+    with uncollected():
+        for name in imports:
+            import_module(name)
+        program = import_module(f"{package}.__main__")
+    sys.argv = [package, *arguments]
+    program.main()

@@ -24,14 +24,16 @@ LONGEST_COMM = 15
 
 def main() -> None:
     """Import, serve, and become the process that was asked for in each fork."""
+    # It would go through all that is imported, again and again.
+    gc.disable()
     for name in sys.argv[1:]:
         importlib.import_module(name)
     if threading.active_count() > 1:
         names = ", ".join(thread.name for thread in threading.enumerate())
         raise RuntimeError(f"the imports of {sys.argv[1:]} started threads, which no fork has: {names}")
     # What is imported stays on memory pages that all forks share.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     request = _Server().serve()
     if request is not None:
         sys.argv = [request["module"], *request["arguments"]]

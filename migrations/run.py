@@ -1,13 +1,9 @@
 """Bring a database to the newest schema, or say how far it is from it."""
 
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from migrations.lock_waits import LockedTableError, holders_named, repeat_while_locked
@@ -15,6 +11,8 @@ from migrations.lock_waits import LockedTableError, holders_named, repeat_while_
 __all__ = ["LockedTableError", "UnknownSchemaError", "downgrade", "newer", "newest", "pending", "upgrade"]
 
 NEWEST = "head"
+HERE = Path(__file__).parent
+DIGITS = 4
 # Two processes may migrate at once: the second waits for this advisory lock and finds nothing left to do.
 LOCK = 7_201_001
 TURN_EVERY_S = 0.5
@@ -39,12 +37,12 @@ def upgrade(engine: Engine, revision: str = NEWEST) -> None:
             # A program that was put back starts as it did before, by the same commands.
             return
         raise UnknownSchemaError(current)
-    _with_lock(engine, command.upgrade, revision)
+    _with_lock(engine, "upgrade", revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Migrate down to `revision`; "base" empties the database. Raises LockedTableError."""
-    _with_lock(engine, command.downgrade, revision)
+    _with_lock(engine, "downgrade", revision)
 
 
 def pending(engine: Engine) -> bool:
@@ -79,19 +77,22 @@ def _current(engine: Engine) -> str | None:
 
 @cache
 def _revisions() -> tuple[str, frozenset[str]]:
-    """The newest revision, and all; their names are numbers of four digits."""
-    scripts = ScriptDirectory.from_config(_config())
-    return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+    """The newest revision, and all: numbers of four digits, with which the names of the files begin.
+
+    Alembic would import each file.
+    """
+    known = frozenset(path.name[:DIGITS] for path in (HERE / "versions").glob("[0-9]*.py"))
+    return max(known), known
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    return config
+def _with_lock(engine: Engine, name: str, revision: str) -> None:
+    """Run Alembic's command of this name."""
+    # Imported here alone: each process asks whether migrations are pending, and few migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
 
-
-def _with_lock(engine: Engine, change: Callable[[Config, str], None], revision: str) -> None:
-    config = _config()
+    config, change = Config(), getattr(command, name)
+    config.set_main_option("script_location", str(HERE))
     with engine.connect() as connection:
         # So that Postgres ends what a killed migration was doing, and the next need not wait for it.
         connection.exec_driver_sql("SET client_connection_check_interval = '2s'")

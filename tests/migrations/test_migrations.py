@@ -84,6 +84,13 @@ def test_a_database_knows_whether_it_is_behind(empty: Engine) -> None:
     assert not pending(empty)
 
 
+def test_files_have_the_names_of_their_revisions() -> None:
+    """Programs know the newest schema by the names of the files, and import none of them."""
+    known = revisions()
+    assert run._revisions() == (known[-1], frozenset(known))
+    assert known == sorted(known)
+
+
 def test_a_schema_of_another_history_is_refused_by_its_name(empty: Engine) -> None:
     """A revision that this version does not know is neither upgraded nor taken for an empty one."""
     upgrade(empty)

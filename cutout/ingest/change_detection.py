@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Connection, Engine, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Connection, Engine, LargeBinary, Text, Uuid, bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
 from cutout.enums import Change
 from cutout.ingest.ingest_errors import IngestError
+from cutout.ingest.progress import Counts
 from cutout.ingest.sources.source import Source
 from cutout.models.database import Database
 
@@ -31,16 +32,18 @@ class ChunkVersions:
     unchanged: list[str] = field(default_factory=list)
 
 
+class SameSource(NamedTuple):
+    """The numbers of a run whose source is as the last run saw it."""
+
+    counts: Counts
+    changes: dict[str, int]
+
+
+UNCHANGED, VANISHED = "unchanged", "vanished"
 SEPARATOR = "\x1f"
 # Unchanged: same version, and its last jobs succeeded, are under way or wait for a person. Bought again each
 # night, such a picture would cost a credit each night. A deleted job no longer has its external id.
-FIND_UNCHANGED = text("""
-    SELECT p.external_id FROM unnest(
-        string_to_array(:ids, E'\\x1f'), string_to_array(:versions, E'\\x1f')
-    ) AS now (external_id, version)
-    JOIN pictures p ON p.schedule_id = :schedule AND p.external_id = now.external_id
-    WHERE p.version = now.version AND p.batch_id <> :batch
-    AND (
+_STAYS = """(
         p.had_succeeded
         OR EXISTS (SELECT FROM jobs j WHERE j.batch_id = p.batch_id AND j.external_id = p.external_id)
     )
@@ -48,8 +51,30 @@ FIND_UNCHANGED = text("""
         SELECT FROM jobs j WHERE j.batch_id = p.batch_id AND j.external_id = p.external_id
         AND j.state NOT IN ('succeeded', 'queued', 'running')
         AND NOT (j.state = 'held' AND j.queue_state IS NULL)
+    )"""
+FIND_UNCHANGED = text(f"""
+    SELECT p.external_id FROM unnest(
+        string_to_array(:ids, E'\\x1f'), string_to_array(:versions, E'\\x1f')
+    ) AS now (external_id, version)
+    JOIN pictures p ON p.schedule_id = :schedule AND p.external_id = now.external_id
+    WHERE p.version = now.version AND p.batch_id <> :batch
+    AND {_STAYS}
+""")  # noqa: S608 - our words
+# All rows are of the last run that read the source whole, and of each of its pictures one: no run that ended
+# in the middle came after it.
+FIND_SAME = text(f"""
+    SELECT i.records, i.pictures, seen.number FROM ingests i, LATERAL (
+        SELECT sum(n::bigint) AS number FROM jsonb_each_text(i.changes - 'vanished') AS changes (kind, n)
+    ) AS seen
+    WHERE i.batch_id = (SELECT seen_in FROM pictures WHERE schedule_id = :schedule LIMIT 1)
+    AND i.identity = :identity AND i.finished_at IS NOT NULL AND i.error IS NULL
+    AND i.rejects = 0 AND i.duplicates = 0
+    AND seen.number = (SELECT count(*) FROM pictures WHERE schedule_id = :schedule)
+    AND NOT EXISTS (
+        SELECT FROM pictures p WHERE p.schedule_id = :schedule
+        AND NOT coalesce(p.seen_in = i.batch_id AND p.version IS NOT NULL AND {_STAYS}, false)
     )
-""")
+""")  # noqa: S608 - our words
 SAVE_VERSIONS = text("""
     INSERT INTO pictures AS p (schedule_id, external_id, version, batch_id, seen_in, change)
     SELECT DISTINCT ON (external_id) CAST(:schedule AS uuid), external_id, version, CAST(:batch AS uuid),
@@ -96,12 +121,19 @@ DELETE_UNSEEN = text("DELETE FROM pictures WHERE schedule_id = :schedule AND see
 
 def _typed(statement: TextClause) -> TextClause:
     array = Text() if "string_to_array" in statement.text else ARRAY(Text)
-    kinds: dict[str, Any] = {"ids": array, "versions": array, "schedule": Uuid(), "batch": Uuid()}
+    kinds: dict[str, Any] = {
+        "ids": array,
+        "versions": array,
+        "schedule": Uuid(),
+        "batch": Uuid(),
+        "identity": LargeBinary(),
+    }
     names = [name for name in kinds if f":{name}" in statement.text]
     return statement.bindparams(*(bindparam(name, type_=kinds[name]) for name in names))
 
 
 (
+    FIND_SAME,
     FIND_UNCHANGED,
     LOCK_PICTURES,
     SAVE_VERSIONS,
@@ -113,6 +145,7 @@ def _typed(statement: TextClause) -> TextClause:
 ) = map(
     _typed,
     (
+        FIND_SAME,
         FIND_UNCHANGED,
         LOCK_PICTURES,
         SAVE_VERSIONS,
@@ -131,6 +164,21 @@ class ChangeDetection:
     def __init__(self, engine: Engine, schedule_id: uuid.UUID, batch_id: uuid.UUID) -> None:
         self._engine = engine
         self._run = {"schedule": schedule_id, "batch": batch_id}
+
+    def find_same(self, connection: Connection, identity: bytes) -> SameSource | None:
+        """Return the numbers of a run that need not read its source; None if it must.
+
+        The source is the one that the last run read whole, and every picture of it is unchanged. Holds the
+        lock until the caller's transaction ends, so that nothing changes before the run has.
+        """
+        self._lock(connection)
+        last = connection.execute(
+            FIND_SAME, {"schedule": self._run["schedule"], "identity": identity}
+        ).first()
+        if last is None:
+            return None
+        counts = Counts(last.records, last.pictures, unchanged=last.pictures)
+        return SameSource(counts, {**_no_changes(), UNCHANGED: int(last.number)})
 
     def unchanged(self, seen: Sequence[PictureVersion]) -> set[str]:
         """Return the ids that need not be enqueued. Uses a connection of its own."""
@@ -158,14 +206,18 @@ class ChangeDetection:
     def finish(self, connection: Connection) -> dict[str, int]:
         """Delete pictures that this run did not see; return the number of pictures per kind of change."""
         self._lock(connection)
-        changes = dict.fromkeys(map(str, Change), 0)
+        changes = _no_changes()
         changes |= {change: count for change, count in connection.execute(COUNT_CHANGES, self._run)}  # noqa: C416
-        changes["unchanged"] = connection.scalar(COUNT_UNCHANGED, self._run) or 0
-        changes["vanished"] = connection.execute(DELETE_UNSEEN, {**self._run}).rowcount
+        changes[UNCHANGED] = connection.scalar(COUNT_UNCHANGED, self._run) or 0
+        changes[VANISHED] = connection.execute(DELETE_UNSEEN, {**self._run}).rowcount
         return changes
 
     def _lock(self, connection: Connection) -> None:
         connection.execute(LOCK_PICTURES, {"schedule": self._run["schedule"]})
+
+
+def _no_changes() -> dict[str, int]:
+    return {**dict.fromkeys(map(str, Change), 0), UNCHANGED: 0, VANISHED: 0}
 
 
 def keep_outcomes(database: Database, batch_id: uuid.UUID, job_ids: Sequence[uuid.UUID]) -> None:

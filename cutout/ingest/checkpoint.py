@@ -155,7 +155,9 @@ def finish(
     batch_id: uuid.UUID,
     manifest_key: str | None,
     rejects_key: str | None,
+    *,
     changes: dict[str, int] | None,
+    identity: bytes | None,
 ) -> None:
     """Mark the ingest as finished; the same command creates a new batch from now on."""
     connection.execute(
@@ -166,6 +168,7 @@ def finish(
             manifest_key=manifest_key,
             rejects_key=rejects_key,
             changes=changes,
+            identity=identity,
             code=null(),
             message=null(),
         )

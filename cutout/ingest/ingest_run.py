@@ -98,19 +98,22 @@ class Ingest:
         with self._engine.connect() as connection, checkpoint.exclusive(connection, self._fingerprint):
             manifest_key = self._find_checkpoint(connection, on_resume)
             self._bucket.require()
-            prepare(connection)
-            connection.commit()
-            self._quota.refresh(connection, 0)
-            with records_with_final_ids(self._engine, self._source) as records:
-                self._read(connection, checked(records, check), watch, check)
+            changes = self._pass_over(connection)
+            if changes is None:
+                self._read(connection, watch, check)
             if self.batch_id is None:
                 return Ingested(None, self._unstored)
             manifest_key = manifest_key or self._keep_manifest(self.batch_id)
             rejects_key = self._keep_rejects(self.batch_id)
             if at_end:
                 at_end(connection, self.batch_id)
-            changes = self._detection.finish(connection) if self._detection else None
-            checkpoint.finish(connection, self.batch_id, manifest_key, rejects_key, changes)
+            identity = None
+            if self._detection:
+                changes = changes or self._detection.finish(connection)
+                identity = self._options.identity(self._source)
+            checkpoint.finish(
+                connection, self.batch_id, manifest_key, rejects_key, changes=changes, identity=identity
+            )
             count_added(connection, self.batch_id, self.counts.jobs, self._source.kind)
             checkpoint.record_remarks(connection, self.batch_id, self._source.skipped, self._source.remarks())
             connection.commit()
@@ -132,7 +135,31 @@ class Ingest:
             on_resume(found.batch_id, found.counts)
         return found.manifest_key
 
-    def _read(self, connection: Connection, records: Iterator[Record], watch: Watch, check: Check) -> None:
+    def _pass_over(self, connection: Connection) -> dict[str, int] | None:
+        """Count the pictures of an unchanged source, none of which is read; None if it must be read.
+
+        The caller commits, with the end of the ingest.
+        """
+        if self._detection is None or self.batch_id is None or self.counts.records:
+            return None
+        same = self._detection.find_same(connection, self._options.identity(self._source))
+        if same is None:
+            connection.rollback()
+            return None
+        checkpoint.advance(connection, self.batch_id, 0, same.counts)
+        self.counts = same.counts
+        return same.changes
+
+    def _read(self, connection: Connection, watch: Watch, check: Check) -> None:
+        prepare(connection)
+        connection.commit()
+        self._quota.refresh(connection, 0)
+        with records_with_final_ids(self._engine, self._source) as records:
+            self._store_all(connection, checked(records, check), watch, check)
+
+    def _store_all(
+        self, connection: Connection, records: Iterator[Record], watch: Watch, check: Check
+    ) -> None:
         with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool, ThreadPoolExecutor(1) as writer:
             reader = ChunkReader(
                 self._source,

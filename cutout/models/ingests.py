@@ -92,6 +92,8 @@ class Ingest(Base):
     duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     changes: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    # Of a finished run of a schedule: the files or objects that it read, with their versions, and the forms.
+    identity: Mapped[bytes | None] = mapped_column(LargeBinary)
     skipped: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     remarks: Mapped[list[str] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

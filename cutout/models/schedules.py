@@ -154,7 +154,7 @@ class Run(Base):
 
 class Picture(Base):
     """A picture that a schedule saw: its version when last seen, the batches of the runs in which it was last
-    seen and last enqueued, and the reason for that. `had_succeeded`: a job of it that was deleted had
+    read and last enqueued, and the reason for that. `had_succeeded`: a job of it that was deleted had
     succeeded, so it is not bought again, though no job says so any more.
     """
 

@@ -6,6 +6,7 @@ from types import FrameType
 
 from api.lifecycle.forced_exit import end_in_time
 from api.server import Server, server_options
+from cutout.imports import uncollected
 from cutout.monitoring.process_metrics import serve_process
 from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
@@ -31,7 +32,8 @@ def main() -> None:
         timeout_graceful_shutdown=settings.api_stop_seconds,
     )
     # Before the server takes its signals: the modules imported here answer clients that wait when it ends.
-    options.load()
+    with uncollected():
+        options.load()
     server = Server(options, drain_s=settings.api_drain_seconds)
     try:
         server.run()

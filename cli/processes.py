@@ -19,7 +19,7 @@ def api(
 ) -> None:
     """Serve the HTTP API."""
     read_settings()
-    _become("api", host, str(port), imports=["api.app"])
+    _become("api", host, str(port))
 
 
 def dispatcher() -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, bindparam, event, select
 
 from api.app import create_app
 from api.server import server_options
+from cutout.imports import uncollected
 from cutout.models import JOBS
 from cutout.models.database import connect
 from cutout.settings import read_settings
@@ -54,4 +55,6 @@ if __name__ == "__main__":
     options = server_options(
         app=create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning"
     )
+    with uncollected():
+        options.load()
     uvicorn.Server(options).run()

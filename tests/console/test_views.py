@@ -45,5 +45,5 @@ def test_a_producer_ends_its_own_views_alone() -> None:
 
 
 def test_an_operator_ends_all() -> None:
-    """What an operator changes may be any producer's."""
+    """An operator may change any producer's work."""
     assert made_after(None) == [SHOP, OTHER, None]

@@ -150,7 +150,7 @@ def test_is_read_if_a_picture_may_be_enqueued(
 
 
 def _rolled_back(nights: Nights) -> tuple[object, ...]:
-    """What a night would do, of which nothing stays."""
+    """The numbers of a night of which nothing stays."""
     kept = {
         table: f"CREATE TABLE kept_{table} AS TABLE {table}"
         for table in ("pictures", "ingests", "jobs", "batches")

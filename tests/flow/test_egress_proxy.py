@@ -140,6 +140,8 @@ def test_a_webhook_waits_for_the_proxy(system: System, proxy: ConnectProxy, shop
     )
     source.raise_for_status()
     wait_until(lambda: len(shop.hooks) == 1, "the first webhook comes")
+    # Its answer is under way until it is written down.
+    system.until("SELECT count(*) = 1 FROM receivers")
     proxy.way = Way.DROP
     proxy.cut()
     system.execute(

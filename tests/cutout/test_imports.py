@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_nothing_is_collected_meanwhile_and_everything_later() -> None:
     assert gc.isenabled()
     assert gc.get_freeze_count() > before
     with pytest.raises(ModuleNotFoundError), uncollected():
-        import no_such_module  # noqa: F401, PLC0415
+        import_module("no_such_module")
     assert gc.isenabled()
     gc.unfreeze()
 

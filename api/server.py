@@ -6,8 +6,10 @@ read its answer.
 """
 
 import asyncio
+import gc
 import logging
 import signal
+import socket
 import time
 from http import HTTPStatus
 from types import FrameType
@@ -187,6 +189,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain_s = drain_s
         self._leave_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and never look again for garbage in what the app is made of: it would hold up requests."""
+        await super().startup(sockets)
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""

@@ -58,7 +58,7 @@ def main() -> None:
         os.environ |= {
             **services.environment(),
             "CUTOUT_S3_BUCKET": "bench-console",
-            # Two keys of each kind ask for all.
+            # A few keys ask for all.
             "CUTOUT_API_REQUESTS_PER_SECOND": "10000",
         }
         _measure(asked)

@@ -13,9 +13,9 @@ from cutout.producers.sessions import make_session
 
 STATEMENTS = Path(__file__).with_suffix(".sql")
 OPERATOR, PRODUCER = "operator", "producer"
-# The API takes at most 50 streams of a key.
+# The API takes at most 50 streams of an operator's key or of a producer.
 SESSIONS_A_KEY = 50
-KEYS = 2
+KEYS = {OPERATOR: 3, PRODUCER: 1}
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,6 @@ def _sessions(session: Session, producer_id: uuid.UUID | None) -> list[str]:
         make_key(session, producer_id, f"viewer {n}")[0]
         if producer_id
         else make_operator_key(session, f"viewer {n}")[0]
-        for n in range(KEYS)
+        for n in range(KEYS[PRODUCER if producer_id else OPERATOR])
     ]
     return [make_session(session.connection(), key.id) for key in keys for _ in range(SESSIONS_A_KEY)]

@@ -5,12 +5,11 @@ import uuid
 from collections import Counter
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine, bindparam, event, select
 
 from api.app import create_app
-from api.server import server_options
+from api.server import Server, server_options
 from cutout.imports import uncollected
 from cutout.models import JOBS
 from cutout.models.database import connect
@@ -57,4 +56,4 @@ if __name__ == "__main__":
     )
     with uncollected():
         options.load()
-    uvicorn.Server(options).run()
+    Server(options, drain_s=0).run()

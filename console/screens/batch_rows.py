@@ -137,9 +137,9 @@ def _with_credits(asked: Asked, row: BatchRow) -> BatchRow:
     def count(engine: Engine) -> int:
         return write_down_credits(engine, row.id)
 
-    found = asked.console.looks.look(
-        ("credits", row.id), count, every_s=CREDITS_EVERY_S, of=asked.viewer.producer_id
-    )
+    of = asked.viewer.producer_id
+    key = ("credits", row.id, of is None)
+    found = asked.console.looks.look(key, count, every_s=CREDITS_EVERY_S, of=of)
     return replace(row, credits=found.value, credits_at=found.as_of)
 
 

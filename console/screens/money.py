@@ -103,7 +103,10 @@ async def money(asked: Asked) -> View:
     if by is By.PRODUCER and not viewer.is_operator:
         by = By.DAY
     sums = asked.console.sums.look(
-        ("money", by, viewer.producer_id), _sums(by, viewer.producer_id), every_s=EVERY_S
+        ("money", by, viewer.producer_id),
+        _sums(by, viewer.producer_id),
+        every_s=EVERY_S,
+        of=viewer.producer_id,
     )
     values: dict[str, Any] = {
         "by": by,

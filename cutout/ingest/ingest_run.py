@@ -140,9 +140,10 @@ class Ingest:
 
         The caller commits, with the end of the ingest.
         """
-        if self._detection is None or self.batch_id is None or self.counts.records:
+        identity = self._options.identity(self._source)
+        if self._detection is None or self.batch_id is None or self.counts.records or identity is None:
             return None
-        same = self._detection.find_same(connection, self._options.identity(self._source))
+        same = self._detection.find_same(connection, identity)
         if same is None:
             connection.rollback()
             return None

@@ -135,9 +135,12 @@ class IngestOptions:
             webhook_jobs=JobMessages(batch.webhook_jobs),
         )
 
-    def identity(self, source: Source) -> bytes:
-        """Identify the pictures of a source with their versions, of which the forms are part."""
-        return fingerprint(source.identity, list(self.forms))
+    def identity(self, source: Source) -> bytes | None:
+        """Identify the pictures of a source with their versions, of which the forms are part.
+
+        None if its identity says less.
+        """
+        return fingerprint(source.identity, list(self.forms)) if source.has_identity_of_pictures else None
 
     def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:
         """Identify the ingest: equal for the same command on an unchanged source, or for the same request.

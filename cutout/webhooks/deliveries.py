@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import case, func, literal_column, null, select, update
+from sqlalchemy import Integer, case, cast, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -12,15 +12,20 @@ from cutout.enums import DeliveryState
 from cutout.models import DELIVERIES, Delivery, constant
 from cutout.models.database import Database
 
+# Of a message that is sent again and again.
+MOST_ENDS = 20
 LAST_END = func.jsonb_build_object(
     *("state", DELIVERIES.c.state, "at", DELIVERIES.c.finished_at, "tries", DELIVERIES.c.tries),
     *("status", DELIVERIES.c.last_status, "error", DELIVERIES.c.last_error, "again_at", func.now()),
 )
 NO_ENDS = literal_column("'[]'::jsonb", JSONB)
+ALL_ENDS = func.coalesce(DELIVERIES.c.past_ends, NO_ENDS).op("||")(LAST_END)
 AGAIN: dict[str, Any] = {
     "past_ends": case(
         (DELIVERIES.c.finished_at.is_(None), DELIVERIES.c.past_ends),
-        else_=func.coalesce(DELIVERIES.c.past_ends, NO_ENDS).op("||")(LAST_END),
+        # Without the oldest.
+        (func.jsonb_array_length(ALL_ENDS) > MOST_ENDS, ALL_ENDS.op("-")(cast(0, Integer))),
+        else_=ALL_ENDS,
     ),
     "state": constant(DeliveryState.WAITING),
     "finished_at": null(),

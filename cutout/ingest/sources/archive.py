@@ -61,6 +61,8 @@ class Archive:
 
     kind = "zip archive of pictures"
     is_manifest = False
+    # Two archives of other pictures may have one size and time.
+    has_identity_of_pictures = False
     columns: ClassVar[tuple[str, ...]] = ()
     numbering = None
 

@@ -29,6 +29,7 @@ class Prefix:
 
     kind = "pictures in a bucket"
     is_manifest = False
+    has_identity_of_pictures = True
     columns: ClassVar[tuple[str, ...]] = ()
     numbering = None
 

@@ -36,6 +36,7 @@ class Directory:
 
     kind = "directory of pictures"
     is_manifest = False
+    has_identity_of_pictures = True
     columns: ClassVar[tuple[str, ...]] = ()
     numbering = None
 

@@ -66,6 +66,7 @@ class Manifest:
     """Rows of a manifest file."""
 
     is_manifest = True
+    has_identity_of_pictures = False
 
     def __init__(self, file: SourceFile, locator: PictureLocator, reading: ManifestOptions) -> None:
         """Read the header. Raises ManifestError, or IngestError if the file cannot be read."""

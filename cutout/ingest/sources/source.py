@@ -39,6 +39,10 @@ class Source(Protocol):
         """Identity of the source and of its present state, for the fingerprint."""
 
     @property
+    def has_identity_of_pictures(self) -> bool:
+        """Whether the identity is made of all pictures with their versions, and shows any change of them."""
+
+    @property
     def extent(self) -> Extent: ...
 
     @property

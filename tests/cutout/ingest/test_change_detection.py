@@ -1,6 +1,8 @@
 """Change detection: a run enqueues only what changed since the last run."""
 
+import os
 import uuid
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +124,19 @@ class TestARun:
         (tmp_path / "b.jpg").write_bytes(b"another")
         changes, jobs, _ = run(str(tmp_path))
         assert (jobs, changes["changed"], changes["unchanged"]) == (["b"], 1, 1)
+
+    def test_finds_what_changed_in_an_archive_of_the_same_size_and_time(
+        self, run: Run, tmp_path: Path, engine: Engine
+    ) -> None:
+        """As archives are that are built reproducibly: the checksum of a member tells."""
+        path = tmp_path / "m.zip"
+        for number, data in enumerate((b"one", b"two")):
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr(zipfile.ZipInfo("a.jpg"), data)
+                archive.writestr(zipfile.ZipInfo("b.jpg"), b"same")
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+            assert run(str(path))[1] == (["a", "b"], ["a"])[number]
+            end(engine)
 
     def test_enqueues_again_what_has_no_version(self, run: Run, tmp_path: Path, engine: Engine) -> None:
         """A manifest's rows have no version: the worker asks each picture's server."""

@@ -8,6 +8,7 @@ from cutout.enums import DeliveryState
 from cutout.models import Delivery
 from cutout.producers.producers import create_producer
 from cutout.webhooks import INSTALLATION, announce, find_deliveries, replay
+from cutout.webhooks.deliveries import MOST_ENDS
 from cutout.webhooks.outbox import delivered, failed, take
 from cutout.webhooks.receivers import Receiver
 
@@ -82,6 +83,17 @@ class TestReplaying:
         ]
         assert past[0]["error"] == "refused"
         assert all(each["at"] <= each["again_at"] for each in past)
+
+    def test_keeps_the_last_ends_alone(self, session: Session) -> None:
+        """A message that is sent again and again does not grow."""
+        its_id = announced(session)
+        for status in range(200, 203 + MOST_ENDS):
+            taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
+            assert taken is not None
+            delivered(session.connection(), taken, status)
+            assert replay(session, its_id)
+        past = session.get_one(Delivery, its_id, populate_existing=True).past_ends or []
+        assert [each["status"] for each in past] == list(range(203, 203 + MOST_ENDS))
 
     def test_voids_the_try_under_way(self, session: Session) -> None:
         """The answer to the try under way is not recorded: the replay came after it."""

@@ -37,6 +37,8 @@ MEDIA_TYPE = "application/zip"
 MISSING = "missing.txt"
 # Codes by which one object is refused; a HEAD request gets the status alone.
 FORBIDDEN = frozenset({"AccessDenied", "403"})
+# After so many without a single picture it is not the object that is refused.
+MOST_FORBIDDEN = 20
 # Jobs whose pictures are added up for the size of all.
 SAMPLE = 1000
 
@@ -81,6 +83,7 @@ class PicturesZip:
     def _files(self, engine: Engine, bucket: Bucket) -> Iterator[tuple[str, Iterator[bytes]]]:
         gone: list[str] = []
         taken: set[str] = set()
+        readable = False
         for row in self._rows(engine):
             for picture in _pictures(row):
                 name = _free_name(picture.name, row.job_id, taken)
@@ -88,7 +91,10 @@ class PicturesZip:
                     pieces = _read(bucket, picture)
                 except StorageError as error:
                     gone.append(f"{name}: {_why_unreadable(error)}\n")
+                    if error.code in FORBIDDEN and not readable and len(gone) >= MOST_FORBIDDEN:
+                        raise
                     continue
+                readable = True
                 yield name, pieces
         if gone:
             yield MISSING, iter(["".join(gone).encode()])

@@ -99,7 +99,11 @@ def test_what_is_gone_is_listed(engine: Engine, bucket: Bucket) -> None:
 
 
 def test_one_object_that_is_refused_is_listed(
-    engine: Engine, bucket: Bucket, services: LocalServices, settings: Settings
+    engine: Engine,
+    bucket: Bucket,
+    services: LocalServices,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A key of its own that is gone, or a policy: the others are there. Keys that nothing accepts end it."""
     fates: Fates = {name: stored(bucket, f"cutouts/{name}.png", name.encode()) for name in "abc"}
@@ -112,7 +116,11 @@ def test_one_object_that_is_refused_is_listed(
         found = read(engine, behind, PicturesZip(batch_id))
         assert sorted(found) == ["a.png", "c.png", "missing.txt"]
         assert found["missing.txt"] == b"b.png: the bucket does not let the server read it\n"
-        proxy.answer(f"GET /{bucket.name}/cutouts/b", 403, "InvalidAccessKeyId")
+        monkeypatch.setattr(pictures_zip, "MOST_FORBIDDEN", 3)
+        proxy.answer(f"GET /{bucket.name}/cutouts/", 403, "AccessDenied")
+        with pytest.raises(StorageError, match="AccessDenied"):
+            read(engine, behind, PicturesZip(batch_id))
+        proxy.answer(f"GET /{bucket.name}/cutouts/", 403, "InvalidAccessKeyId")
         with pytest.raises(StorageError, match="CUTOUT_S3_ACCESS_KEY"):
             read(engine, behind, PicturesZip(batch_id))
 

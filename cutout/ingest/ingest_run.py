@@ -68,8 +68,10 @@ class Ingest:
         self._requested = requested
         self._at_begin = at_begin
         self._detection: ChangeDetection | None = None
+        self._identity: bytes | None = None
         if requested and options.schedule_id:
             self._detection = ChangeDetection(engine, options.schedule_id, requested)
+            self._identity = options.identity(source)
         self._quota = QuotaRoom(options.producer_id)
         self._initial_state = InitialState.awaiting_approval() if options.plan else InitialState()
         # The batch is created with the first job: a manifest of rejects alone leaves nothing behind.
@@ -107,12 +109,10 @@ class Ingest:
             rejects_key = self._keep_rejects(self.batch_id)
             if at_end:
                 at_end(connection, self.batch_id)
-            identity = None
-            if self._detection:
-                changes = changes or self._detection.finish(connection)
-                identity = self._options.identity(self._source)
+            if changes is None and self._detection:
+                changes = self._detection.finish(connection)
             checkpoint.finish(
-                connection, self.batch_id, manifest_key, rejects_key, changes=changes, identity=identity
+                connection, self.batch_id, manifest_key, rejects_key, changes=changes, identity=self._identity
             )
             count_added(connection, self.batch_id, self.counts.jobs, self._source.kind)
             checkpoint.record_remarks(connection, self.batch_id, self._source.skipped, self._source.remarks())
@@ -140,10 +140,11 @@ class Ingest:
 
         The caller commits, with the end of the ingest.
         """
-        identity = self._options.identity(self._source)
-        if self._detection is None or self.batch_id is None or self.counts.records or identity is None:
+        if self._detection is None or self._identity is None:
             return None
-        same = self._detection.find_same(connection, identity)
+        if self.batch_id is None or self.counts.records:
+            return None
+        same = self._detection.find_same(connection, self._identity)
         if same is None:
             connection.rollback()
             return None

@@ -124,7 +124,7 @@ IS_BOUGHT: ColumnElement[bool] = and_(
     bindparam("may_reuse", type_=Boolean),
     select(RESULTS.c.buyer).where(IS_RESULT_OF_JOB).correlate(JOBS).exists(),
     ~BATCH_FORBIDS_REUSE,
-    # A source on the web is asked for in a message once, and again only if its server was busy then.
+    # A source on the web is asked for in a message once, and again if too many messages asked servers then.
     or_(not_(is_on_the_web(JOBS.c.source)), JOBS.c.code.is_(None), JOBS.c.code == MESSAGES_BUSY),
 )
 
